@@ -1,0 +1,53 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration files that the collection owns: read whole, replaced whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ._settings import SettingsError
+
+
+def read_if_there(path: Path) -> str | None:
+    """The text of a file, or None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+
+
+def replace(path: Path, text: str | None) -> None:
+    """Give an owned file this text, or remove it for None; a reader, or a power cut, sees the old or the new text.
+
+    Raises SettingsError naming the file; the old file is then untouched.
+    """
+    # The name is fixed and has no suffix that systemd reads: what a killed run left is overwritten by the next one.
+    draft = path.with_name(f".{path.name}.mlrig")
+    try:
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.write(text)
+                os.fchmod(stream.fileno(), 0o644)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        if path.parent.is_dir():
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

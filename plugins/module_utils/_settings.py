@@ -1,0 +1,155 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The contract of all state modules: read, compare, act unless in check mode, read again.
+
+A state module makes a plan (what was found, compared with what is wanted, and how to mend it) and hands it to
+L(converge). The records of all modules have one shape, C({id, plane, expected, actual, action[, reason]}), so that
+together they are the drift report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Plane = Literal["persisted", "live", "boot"]
+Action = Literal["none", "changed", "reboot", "skipped"]
+
+
+class SettingsError(Exception):
+    """What stops a state module; the text is for the user and names the setting and the cause."""
+
+
+class InputError(SettingsError):
+    """A wrong value in what the user asked for: where it stands, the rule, the value."""
+
+    def __init__(self, where: str, rule: str, value: object) -> None:
+        super().__init__(f"{where} {rule}; got: {value!r}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One record: a single setting on one plane.
+
+    plane: C(persisted) is what the next boot will do, C(live) what is true now, C(boot) what only a reboot makes true.
+    expected, actual: the values as text; actual is what was found when the run began; None where there is none.
+    action: C(none), C(changed), C(reboot) (a reboot is needed) or C(skipped) (this host cannot have it; see reason).
+    """
+
+    id: str
+    plane: Plane
+    expected: str | None
+    actual: str | None
+    action: Action
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, str | None]:
+        record: dict[str, str | None] = {
+            "id": self.id,
+            "plane": self.plane,
+            "expected": self.expected,
+            "actual": self.actual,
+            "action": self.action,
+        }
+        return record if self.reason is None else {**record, "reason": self.reason}
+
+
+class Settings:
+    """The records of one run of a state module, in the order in which they were compared, and warnings for the user."""
+
+    def __init__(self) -> None:
+        self.records: list[Setting] = []
+        self.warnings: list[str] = []
+
+    def compare(
+        self, setting_id: str, plane: Plane, expected: str | None, actual: str | None, *, reason: str | None = None
+    ) -> Setting:
+        """Record a setting that this host can have; the action follows from the two values."""
+        action: Action = "none"
+        if expected != actual:
+            action = "reboot" if plane == "boot" else "changed"
+        return self._add(Setting(setting_id, plane, expected, actual, action, reason))
+
+    def skip(self, setting_id: str, plane: Plane, expected: str | None, actual: str | None, reason: str) -> Setting:
+        """Record a setting that this host cannot have."""
+        return self._add(Setting(setting_id, plane, expected, actual, "skipped", reason))
+
+    def _add(self, setting: Setting) -> Setting:
+        self.records.append(setting)
+        return setting
+
+    @property
+    def differing(self) -> list[Setting]:
+        return [setting for setting in self.records if setting.action == "changed"]
+
+    def as_result(self) -> dict[str, Any]:
+        """What the module returns: C(changed), C(diff), C(settings), C(reboot_required)."""
+        return {
+            "changed": bool(self.differing),
+            "diff": {
+                "before": _as_text(self.differing, lambda setting: setting.actual),
+                "after": _as_text(self.differing, lambda setting: setting.expected),
+            },
+            "settings": [setting.as_dict() for setting in self.records],
+            "reboot_required": any(setting.action == "reboot" for setting in self.records),
+        }
+
+
+def _as_text(settings: list[Setting], value: Callable[[Setting], str | None]) -> str:
+    return "".join(
+        f"{setting.id} ({setting.plane}): {value(setting)}\n" for setting in settings if value(setting) is not None
+    )
+
+
+class Plan(Protocol):
+    """What a comparison found, and the acts that would make it true. Making a plan changes nothing."""
+
+    settings: Settings
+
+    def apply(self) -> None:
+        """Make every setting of action C(changed) true, or raise SettingsError naming those that could not be."""
+
+
+def converge(make_plan: Callable[[], Plan], *, check_mode: bool) -> Settings:
+    """Bring the host to what is wanted and return what was found and done.
+
+    make_plan reads and compares; it is called a second time after acting, so that nothing is claimed that was not
+    read back. Raises SettingsError for a value that did not take. The same path serves check mode and a real run.
+    """
+    plan = make_plan()
+    if check_mode or not plan.settings.differing:
+        return plan.settings
+    plan.apply()
+    stubborn = make_plan().settings.differing
+    if stubborn:
+        raise SettingsError(
+            "; ".join(
+                f"{setting.id} ({setting.plane}) did not take: set to {setting.expected!r}, reads {setting.actual!r}"
+                for setting in stubborn
+            )
+        )
+    return plan.settings
+
+
+class StateModule(Protocol):
+    """The part of AnsibleModule that a state module needs."""
+
+    check_mode: bool
+
+    def warn(self, warning: str) -> None: ...
+    def exit_json(self, **result: Any) -> None: ...
+    def fail_json(self, msg: str) -> None: ...
+
+
+def run_state_module(module: StateModule, make_plan: Callable[[], Plan]) -> None:
+    """The body of every state module: converge, and turn the outcome into Ansible's."""
+    try:
+        settings = converge(make_plan, check_mode=module.check_mode)
+    except SettingsError as error:
+        module.fail_json(msg=str(error))
+        return
+    for warning in settings.warnings:
+        module.warn(warning)
+    module.exit_json(**settings.as_result())

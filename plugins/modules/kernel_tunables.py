@@ -1,0 +1,145 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kernel_tunables
+short_description: Keep sysctl keys and sysfs attributes at their values, now and at the next boot
+version_added: 0.1.0
+author:
+  - The mlrig.workstation engineers (@mlrig)
+description:
+  - Takes the whole list in one call. Sets the running kernel, and writes one file for C(systemd-sysctl) and one for
+    C(systemd-tmpfiles) from which the next boot sets the same values. What was written is read again.
+  - A value that another file would override at boot is set live, and reported with a warning and in RV(settings),
+    naming that file and line.
+  - An attribute on a read-only mount, as in a container, is skipped. A name that the kernel does not have, a value
+    that the kernel refuses, and a value that does not take are errors.
+  - What the kernel refuses is not persisted.
+extends_documentation_fragment:
+  - mlrig.workstation.settings
+options:
+  tunables:
+    description: The settings. A name must not be repeated.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - A sysctl key, such as V(vm.swappiness), or a path below C(/sys).
+          - Globs are allowed in both. A glob that matches nothing now is persisted, for what comes later.
+        type: str
+        required: true
+      value:
+        description:
+          - A number or a word. YAML booleans are refused, because C(on) would become C(True), which no kernel takes.
+          - Of an attribute that offers a choice, such as C(always [madvise] never), the word to choose.
+        type: raw
+      state:
+        description:
+          - V(absent) removes what this module had persisted for the name. The running kernel keeps its value until
+            the next boot.
+        type: str
+        choices: [present, absent]
+        default: present
+      required:
+        description:
+          - Whether it is an error when the running kernel does not have the name. It is persisted all the same.
+        type: bool
+        default: true
+  purge:
+    description: Remove what the two files hold beyond O(tunables).
+    type: bool
+    default: false
+  live:
+    description: Compare and set the running kernel too.
+    type: bool
+    default: true
+  sysctl_file:
+    description: The file for sysctl keys; it belongs to this module.
+    type: path
+    default: /etc/sysctl.d/99-mlrig.conf
+  tmpfiles_file:
+    description: The file for sysfs attributes; it belongs to this module.
+    type: path
+    default: /etc/tmpfiles.d/mlrig.conf
+"""
+
+EXAMPLES = r"""
+- name: Keep memory settings for training
+  mlrig.workstation.kernel_tunables:
+    tunables:
+      - name: vm.swappiness
+        value: 10
+      - name: /sys/kernel/mm/transparent_hugepage/enabled
+        value: always
+        required: false
+
+- name: Forget a setting of an earlier run
+  mlrig.workstation.kernel_tunables:
+    tunables:
+      - name: vm.overcommit_memory
+        state: absent
+"""
+
+RETURN = r"""
+warnings:
+  description: Which line of which other file overrides a value at boot.
+  returned: when there is one
+  type: list
+  elements: str
+  sample:
+    - "vm.swappiness: /etc/sysctl.d/99-sysctl.conf line 3 sets /proc/sys/vm/swappiness to '60' at boot and overrides
+      /etc/sysctl.d/99-mlrig.conf"
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._kernel_attributes import KernelAttributes
+from ..module_utils._kernel_tunables import SYSCTL_FILE, TMPFILES_FILE, Request, TunablesPlan, make_plan
+from ..module_utils._settings import run_state_module
+from ..module_utils._tunable_request import parse_tunables
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "tunables": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "value": {"type": "raw"},
+                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                    "required": {"type": "bool", "default": True},
+                },
+            },
+            "purge": {"type": "bool", "default": False},
+            "live": {"type": "bool", "default": True},
+            "sysctl_file": {"type": "path", "default": SYSCTL_FILE},
+            "tmpfiles_file": {"type": "path", "default": TMPFILES_FILE},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+
+    def plan() -> TunablesPlan:
+        request = Request(
+            tunables=parse_tunables(options["tunables"]),
+            purge=options["purge"],
+            live=options["live"],
+            sysctl_file=options["sysctl_file"],
+            tmpfiles_file=options["tmpfiles_file"],
+        )
+        return make_plan(request, KernelAttributes())
+
+    run_state_module(module, plan)
+
+
+if __name__ == "__main__":
+    main()
