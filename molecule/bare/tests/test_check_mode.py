@@ -1,0 +1,14 @@
+"""Check mode on a bare host: it runs to its end, reports what would change, and changes nothing."""
+
+
+def test_check_mode_reports_everything_and_changes_nothing(host, site, files):
+    name = host.check_output("hostname")
+    before = files(host)
+    run = site.run("--check", "--diff", "--limit", name)
+    assert run.code == 0, run.errors
+    assert run.changed(name) == {
+        "Say what would be installed",
+        "Configure unattended upgrades",
+        "Set kernel tunables, now and for every boot",
+    }
+    assert files(host) == before

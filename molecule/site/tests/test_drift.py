@@ -1,0 +1,55 @@
+"""Drift by hand on converged hosts: the next run reports and mends exactly that, the one after changes nothing."""
+
+KEEPALIVE = "net.ipv4.tcp_keepalive_time"
+HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
+TUNABLES = "Set kernel tunables, now and for every boot"
+
+DRIFT = [
+    "sysctl --write net.ipv4.tcp_keepalive_time=7200",
+    "sed -i '/swappiness/s/10/60/' /etc/sysctl.d/99-mlrig.conf",
+    "echo kernel.sysrq=1 >>/etc/sysctl.d/99-mlrig.conf",
+    "rm /etc/tmpfiles.d/mlrig.conf",
+    "sed -i /nvidia/d /etc/apt/apt.conf.d/52mlrig-unattended-upgrades",
+    "apt-get --yes --quiet=2 purge tree",
+    "systemctl disable --now apt-daily.timer",
+]
+TASKS = {
+    TUNABLES,
+    "Configure unattended upgrades",
+    "Install what is missing",
+    "Keep the clock and the daily upgrades running",
+}
+SETTINGS = {
+    (KEEPALIVE, "live", "7200"),
+    ("vm.swappiness", "persisted", "60"),
+    ("kernel.sysrq", "persisted", "1"),
+    (HUGEPAGE, "persisted", None),
+}
+
+
+def drifted_settings(run, name):
+    records = run.results[name][TUNABLES]["settings"]
+    return {(record["id"], record["plane"], record["actual"]) for record in records if record["action"] == "changed"}
+
+
+def test_drift_is_reported_then_mended_then_gone(site, hosts):
+    for host in hosts.values():
+        for command in DRIFT:
+            host.check_output(command)
+
+    reported = site.run("--check")
+    assert reported.code == 0, reported.errors
+    mended = site.run()
+    assert mended.code == 0, mended.errors
+    afterwards = site.run()
+    assert afterwards.code == 0, afterwards.errors
+
+    for name, host in hosts.items():
+        assert reported.changed(name) == TASKS - {"Install what is missing"} | {"Say what would be installed"}
+        assert reported.results[name]["Say what would be installed"]["msg"] == ["tree"]
+        assert mended.changed(name) == TASKS
+        assert drifted_settings(reported, name) == drifted_settings(mended, name) == SETTINGS
+        assert afterwards.changed(name) == set()
+        assert host.check_output(f"sysctl --values {KEEPALIVE}") == "600"
+        assert host.package("tree").is_installed
+        assert host.service("apt-daily.timer").is_enabled

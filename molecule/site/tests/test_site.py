@@ -1,0 +1,44 @@
+"""A converged host, and what a run of site.yml costs on it."""
+
+import pytest
+
+
+def executions(host):
+    """How many modules Ansible has started on the host: with pipelining each is one sudo in the host's journal."""
+    return int(host.check_output("journalctl --quiet --output=cat _COMM=sudo | grep --count BECOME-SUCCESS"))
+
+
+def test_a_run_without_changes_costs_at_most_12_module_executions(site, hosts):
+    before = {name: executions(host) for name, host in hosts.items()}
+    run = site.run()
+    assert run.code == 0, run.errors
+    for name, host in hosts.items():
+        assert run.changed(name) == set()
+        # The look at the journal is a sudo too, but not one of Ansible's.
+        assert 0 < executions(host) - before[name] <= 12
+
+
+@pytest.mark.parametrize(
+    ("tag", "other"),
+    [("base", "Set kernel tunables, now and for every boot"), ("kernel_tuning", "Install what is missing")],
+)
+def test_tags_choose_a_role_and_keep_the_preflight(site, hosts, tag, other):
+    run = site.run("--tags", tag)
+    assert run.code == 0, run.errors
+    for name in hosts:
+        assert "Refuse a host that cannot become a rig" in run.results[name]
+        assert other not in run.results[name]
+
+
+def test_limit_leaves_other_hosts_alone(site):
+    run = site.run("--limit", "debian13")
+    assert run.code == 0, run.errors
+    assert set(run.results) == {"debian13"}
+
+
+def test_the_host_is_as_wanted(host):
+    assert host.file("/etc/sysctl.d/99-mlrig.conf").contains("^vm.swappiness = 10$")
+    assert host.file("/etc/sysctl.d/99-mlrig.conf").contains("^vm.max_map_count = 1048576$")
+    assert host.file("/etc/tmpfiles.d/mlrig.conf").contains("enabled - - - - always$")
+    assert host.package("git").is_installed
+    assert host.check_output("systemctl is-system-running") == "running"
