@@ -1,0 +1,63 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# A virtual environment knows where it lies: a checkout that moved needs a new one.
+VENV := .venv/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MOLECULE_GLOB := molecule/*/molecule.yml
+# The home directory is left alone. Paths of sockets must be short, and a checkout's may be long.
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export ANSIBLE_SSH_CONTROL_PATH_DIR := $(shell mktemp --dry-run --tmpdir mlrig-XXXXXXXXXX)
+
+.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule installed docs lock clean
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+bootstrap: $(VENV) ## make the development environment, .venv (PYTHON=/path/to/python3 takes another Python)
+
+$(VENV): requirements-dev.txt tests/tools/bootstrap
+	@tests/tools/bootstrap
+	@touch $@
+
+demo: $(VENV) ## bring up a throwaway rig, configure it twice, and tell what it did (RIG=name: another host of the inventory)
+	@tests/hosts/engine up
+	@python tests/hosts/demo.py up $(if $(RIG),--rig $(RIG))
+
+demo-ssh: $(VENV) ## open a shell on the rig that demo brought up
+	@python tests/hosts/demo.py ssh $(if $(RIG),--rig $(RIG))
+
+demo-down: $(VENV) ## remove the rig that demo brought up
+	@python tests/hosts/demo.py down $(if $(RIG),--rig $(RIG))
+	@tests/hosts/engine down
+
+test: $(VENV) ## everything: lint, unit, sanity, molecule, installed
+	@tests/tools/stages lint unit sanity molecule installed
+
+test-fast: $(VENV) ## what takes less than a minute: lint, unit
+	@tests/tools/stages lint unit
+
+lint: $(VENV) ## run all linters, and see whether the generated documentation is up to date
+	@tests/tools/lint
+
+unit: $(VENV) ## run the unit tests
+	@pytest
+
+sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and shellcheck
+	@tests/tools/sanity
+
+molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
+	@trap 'tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+
+installed: $(VENV) ## build the collection, install it, and use it with the oldest supported ansible-core
+	@pytest tests/installed
+
+docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
+	@tests/tools/generated
+
+lock: ## bring requirements-dev.txt in step with pyproject.toml (delete it first to upgrade everything)
+	@tests/tools/lock
+
+clean: ## remove .venv, caches and built files
+	rm -rf .venv .cache .ansible mlrig-workstation-*.tar.gz
