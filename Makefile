@@ -10,7 +10,7 @@ export MOLECULE_GLOB := molecule/*/molecule.yml
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export ANSIBLE_SSH_CONTROL_PATH_DIR := $(shell mktemp --dry-run --tmpdir mlrig-XXXXXXXXXX)
 
-.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule installed docs lock clean
+.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule docs lock clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,8 +32,8 @@ demo-down: $(VENV) ## remove the rig that demo brought up
 	@python tests/hosts/demo.py down $(if $(RIG),--rig $(RIG))
 	@tests/hosts/engine down
 
-test: $(VENV) ## everything: lint, unit, sanity, molecule, installed
-	@tests/tools/stages lint unit sanity molecule installed
+test: $(VENV) ## everything: lint, unit, sanity, molecule
+	@tests/tools/stages lint unit sanity molecule
 
 test-fast: $(VENV) ## what takes less than a minute: lint, unit
 	@tests/tools/stages lint unit
@@ -49,9 +49,6 @@ sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and
 
 molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
 	@trap 'tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
-
-installed: $(VENV) ## build the collection, install it, and use it with the oldest supported ansible-core
-	@pytest tests/installed
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generated
