@@ -22,15 +22,13 @@ $(VENV): requirements-dev.txt tests/tools/bootstrap
 	@touch $@
 
 demo: $(VENV) ## bring up a throwaway rig, configure it twice, and tell what it did (RIG=name: another host of the inventory)
-	@tests/hosts/engine up
 	@python tests/hosts/demo.py up $(if $(RIG),--rig $(RIG))
 
 demo-ssh: $(VENV) ## open a shell on the rig that demo brought up
-	@python tests/hosts/demo.py ssh $(if $(RIG),--rig $(RIG))
+	@python tests/hosts/demo.py ssh
 
 demo-down: $(VENV) ## remove the rig that demo brought up
-	@python tests/hosts/demo.py down $(if $(RIG),--rig $(RIG))
-	@tests/hosts/engine down
+	@python tests/hosts/demo.py down
 
 test: $(VENV) ## everything: lint, unit, sanity, molecule
 	@tests/tools/stages lint unit sanity molecule

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible.plugins.test.core import vault_encrypted
 
 from ..module_utils._role_variables import Options, find_problems
 
@@ -25,8 +28,17 @@ def _load_specifications() -> dict[str, Options]:
     return specifications
 
 
-def _validate(options: Options, values: dict[str, Any]) -> list[str]:
+def _validate(options: Options, values: Mapping[str, Any]) -> list[str]:
     return list(ArgumentSpecValidator(options).validate(values).error_messages)
+
+
+def _plain(value: Any) -> Any:
+    """The value with vaulted texts as texts: ansible-core 2.18 keeps them in a type of its own."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if vault_encrypted(value) else value
 
 
 class ActionModule(ActionBase):
@@ -40,12 +52,16 @@ class ActionModule(ActionBase):
         self.validate_argument_spec(argument_spec={})
         specifications = _load_specifications()
         prefixes = tuple(f"{role}_" for role in specifications)
-        variables = {
-            name: self._templar.template(value)
-            for name, value in (task_vars or {}).items()
-            if name.startswith(prefixes)
-        }
-        problems = find_problems(specifications, variables, _validate)
+        ours = {name: value for name, value in (task_vars or {}).items() if name.startswith(prefixes)}
+        variables = {}
+        problems = []
+        for name, value in sorted(ours.items()):
+            try:
+                variables[name] = _plain(self._templar.template(value))
+            except AnsibleError as error:
+                problems.append(f"{name} cannot be evaluated: {error}")
+        secret = {name for name, value in ours.items() if vault_encrypted(value)}
+        problems += find_problems(specifications, variables, _validate, secret)
         if problems:
             result["failed"] = True
             result["msg"] = "Nothing was changed, because of wrong variables:\n" + "\n".join(

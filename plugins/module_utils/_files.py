@@ -21,6 +21,14 @@ def read_if_there(path: Path) -> str | None:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
 
 
+def refuse_if_unwritable(path: Path) -> None:
+    """Raises SettingsError where this user cannot replace a file; asked before anything changes."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    if not os.access(folder, os.W_OK):
+        cause = "its file system is read-only" if os.geteuid() == 0 else "that needs root"
+        raise SettingsError(f"cannot write {path}: {cause}")
+
+
 def replace(path: Path, text: str | None) -> None:
     """Give an owned file this text, or remove it for None; a reader, or a power cut, sees the old or the new text.
 

@@ -15,7 +15,8 @@ from ._boot_configuration import is_glob
 from ._settings import SettingsError
 
 _CHOSEN = re.compile(r"\[([^\]\s]+)\]")
-_SYSFS_BOOLEANS = {"Y": "1", "N": "0"}  # module parameters take 1 and 0 and answer Y and N
+_SYSFS_BOOLEANS = {"Y": "1", "y": "1", "N": "0", "n": "0"}  # module parameters take all of these and answer Y and N
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*|0[xX][0-9A-Fa-f]+)", re.ASCII)  # Python's own would take 1_000 too
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,17 @@ class KernelAttributes:
         """The existing paths that match a path or a glob, sorted."""
         if not is_glob(pattern):
             return [pattern] if self.on_host(pattern).is_file() else []
-        found = self.root.glob(pattern.lstrip("/"))
+        # Two stars are one to systemd, and to Python all folders below.
+        found = self.root.glob(re.sub(r"\*+", "*", pattern.lstrip("/")))
         return sorted(f"/{path.relative_to(self.root)}" for path in found if path.is_file())
 
     def explain_missing(self, path: str) -> str:
-        """The rule that a name breaks whose path does not exist, with the nearest name that does."""
-        folder = self.on_host(path).parent
-        siblings = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        close = get_close_matches(Path(path).name, siblings, n=1)
+        """The rule that a name breaks whose path holds no value, with the nearest name that exists."""
+        file = self.on_host(path)
+        if file.exists():
+            return f"must name a single setting, and {path} is a folder of them"
+        missing = next(part for part in (*reversed(file.parents), file) if not part.exists())
+        close = get_close_matches(missing.name, [entry.name for entry in missing.parent.glob("*")], n=1)
         hint = f"did you mean {close[0]}?" if close else "a module that provides it may not be loaded"
         return f"must name something that the running kernel has, and there is no {path} ({hint})"
 
@@ -47,23 +51,27 @@ class KernelAttributes:
         try:
             text = " ".join(self.on_host(path).read_text(encoding="utf-8", errors="replace").split())
         except OSError as error:
-            raise SettingsError(f"{path} cannot be read, so its state cannot be kept: {error.strerror}") from error
+            denied = isinstance(error, PermissionError) and os.geteuid() != 0
+            cause = "that needs root" if denied else error.strerror
+            raise SettingsError(f"{path} cannot be read, so its state cannot be kept: {cause}") from error
         chosen = _CHOSEN.search(text) if path.startswith("/sys/") else None
         return chosen[1] if chosen else text
 
     def read_only_reason(self, path: str) -> str | None:
         """Why this host cannot write an attribute that it has; None when it may be tried.
 
-        Raises SettingsError where not the host but the kernel itself offers it for reading only.
+        Raises SettingsError where not the host is the obstacle, but the kernel or this user.
         """
         file = self.on_host(path)
         if os.statvfs(file).f_flag & os.ST_RDONLY:
             return f"{path} is on a read-only mount, as in a container"
         if not file.stat().st_mode & 0o222:
             raise SettingsError(f"{path} is offered by the kernel for reading only")
-        if os.geteuid() == 0 and not os.access(file, os.W_OK):
-            return f"{path} may not be written by this container's root"
-        return None
+        if os.access(file, os.W_OK):
+            return None
+        if os.geteuid() != 0:
+            raise SettingsError(f"{path} cannot be written: that needs root")
+        return f"{path} may not be written by this container's root"
 
     def write(self, path: str, value: str) -> None:
         """Raises SettingsError with the kernel's own reason when it refuses the value."""
@@ -80,11 +88,8 @@ def same_value(path: str, one: str, other: str) -> bool:
     return _canonical(path, one) == _canonical(path, other)
 
 
-def _canonical(path: str, value: str) -> str | int:
-    folded = " ".join(value.split())
+def _canonical(path: str, value: str) -> list[str | int]:
+    words = value.split()
     if path.startswith("/sys/"):
-        folded = _SYSFS_BOOLEANS.get(folded, folded)
-    try:
-        return int(folded, 0)
-    except ValueError:
-        return folded
+        words = [_SYSFS_BOOLEANS.get(word, word) for word in words]
+    return [int(word, 0) if _NUMBER.fullmatch(word) else word for word in words]

@@ -9,12 +9,12 @@ turns a text into a list of one. This one looks at all roles at once and is stri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from ._role_rules import RULES
 from ._settings import InputError
-from ._tunable_request import parse_values
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -24,7 +24,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
-    "list": (list, tuple),
+    "list": (list,),
     "dict": (dict,),
 }
 _HINTS = {
@@ -34,73 +34,79 @@ _HINTS = {
     "dict": " (on the command line: -e '{\"NAME\": {...}}')",
 }
 
-# What an argument specification cannot express, by variable.
-_RULES: dict[str, Callable[[Any, str], None]] = {
-    "kernel_tuning_sysctl": parse_values,
-    "kernel_tuning_sysctl_defaults": parse_values,
-    "kernel_tuning_sysfs": parse_values,
-}
-
 
 def find_problems(
     roles: Mapping[str, Options],
     variables: Mapping[str, Any],
     validate: Callable[[Options, Mapping[str, Any]], list[str]],
+    secret: Container[str] = (),
 ) -> list[str]:
     """One sentence for each wrong or unknown variable, naming it, the rule and the value.
 
     roles: the options of each role's argument specification, by role.
     variables: all variables of a host; those of other names than ours are not looked at.
     validate: Ansible's own validation of values against options, giving its messages.
+    secret: the variables whose values are not shown, beside those that a specification calls C(no_log).
     """
     problems: list[str] = []
     for role, options in sorted(roles.items()):
         for name in sorted(name for name in variables if name.startswith(f"{role}_")):
+            hidden = {"no_log": True} if name in secret else {}
             if name in options:
-                problems += _value_problems(name, options[name], variables[name], validate)
+                problems += _value_problems(name, {**options[name], **hidden}, variables[name], validate)
             else:
-                problems.append(_unknown(name, role, options, variables[name]))
+                problems.append(_unknown(name, role, options, hidden, variables[name]))
     return problems
 
 
-def _unknown(name: str, role: str, options: Options, value: object) -> str:
+def _unknown(name: str, role: str, options: Options, hidden: Mapping[str, bool], value: object) -> str:
     close = get_close_matches(name, options, n=1)
     hint = f"did you mean {close[0]}?" if close else f"it has: {', '.join(sorted(options)) or 'none'}"
-    return f"{name} is not a variable of role {role} ({hint}); got: {value!r}"
+    meant = options[close[0]] if close else {}
+    return f"{name} is not a variable of role {role} ({hint}); got: {_shown({**meant, **hidden}, value)}"
 
 
 def _value_problems(
     name: str, spec: Mapping[str, Any], value: object, validate: Callable[[Options, Mapping[str, Any]], list[str]]
 ) -> Iterator[str]:
-    wrong_types = list(_wrong_types(name, spec, value))
-    if wrong_types:
-        yield from wrong_types
+    wrong_values = list(_wrong_values(name, spec, value))
+    if wrong_values:
+        yield from wrong_values
         return
     messages = validate({name: spec}, {name: value})
-    shown = "(not shown)" if spec.get("no_log") else repr(value)
-    yield from (f"{name}: {message}; got: {shown}" for message in messages)
-    if not messages and name in _RULES:
+    yield from (f"{name}: {message}; got: {_shown(spec, value)}" for message in messages)
+    if not messages and value is not None and name in RULES:
         try:
-            _RULES[name](value, name)
+            RULES[name](value, name)
         except InputError as error:
             yield str(error)
 
 
-def _wrong_types(where: str, spec: Mapping[str, Any], value: object) -> Iterator[str]:
-    """Every value, down to the innermost, whose type is not the one of its specification."""
+def _wrong_values(where: str, spec: Mapping[str, Any], value: object) -> Iterator[str]:
+    """Every value, down to the innermost, that has not the type of its specification or is none of its choices."""
     wanted = spec.get("type", "str")
-    allowed = _TYPES.get(wanted)
-    if allowed is None or (value is None and not spec.get("required")):
+    allowed = _TYPES.get(wanted, (object,))
+    if value is None and spec.get("default") is None and not spec.get("required"):
         return
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted != "bool"):
-        shown = "(not shown)" if spec.get("no_log") else repr(value)
-        yield f"{where} must be of type {wanted}{_HINTS.get(wanted, '')}; got: {shown}"
-        return
-    if isinstance(value, list | tuple) and "elements" in spec:
-        element = {"type": spec["elements"], "options": spec.get("options", {})}
+    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted not in {"bool", "raw"}):
+        yield f"{where} must be of type {wanted}{_HINTS.get(wanted, '')}; got: {_shown(spec, value)}"
+    elif isinstance(value, list):
+        inherited = {key: spec[key] for key in ("options", "choices", "no_log") if key in spec}
+        element = {"type": spec.get("elements", "raw"), **inherited}
         for position, item in enumerate(value):
-            yield from _wrong_types(f"{where}[{position}]", element, item)
+            yield from _wrong_values(f"{where}[{position}]", element, item)
+    elif "choices" in spec and value not in spec["choices"]:
+        yield f"{where} must be one of: {', '.join(map(str, spec['choices']))}; got: {_shown(spec, value)}"
     elif isinstance(value, dict):
         for key, option in spec.get("options", {}).items():
             if key in value:
-                yield from _wrong_types(f"{where}.{key}", option, value[key])
+                secret = {"no_log": True} if spec.get("no_log") else {}
+                yield from _wrong_values(f"{where}.{key}", {**option, **secret}, value[key])
+
+
+def _shown(spec: Mapping[str, Any], value: object) -> str:
+    return "(not shown)" if _is_secret(spec) else repr(value)
+
+
+def _is_secret(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("no_log")) or any(map(_is_secret, spec.get("options", {}).values()))

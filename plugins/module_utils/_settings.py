@@ -10,7 +10,7 @@ together they are the drift report.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -47,10 +47,10 @@ class Setting:
 
     def as_dict(self) -> dict[str, str | None]:
         record: dict[str, str | None] = {
-            "id": self.id,
+            "id": _sendable(self.id),
             "plane": self.plane,
-            "expected": self.expected,
-            "actual": self.actual,
+            "expected": _sendable(self.expected),
+            "actual": _sendable(self.actual),
             "action": self.action,
         }
         return record if self.reason is None else {**record, "reason": self.reason}
@@ -86,21 +86,22 @@ class Settings:
 
     def as_result(self) -> dict[str, Any]:
         """What the module returns: C(changed), C(diff), C(settings), C(reboot_required)."""
+        differing = [setting.as_dict() for setting in self.differing]
         return {
-            "changed": bool(self.differing),
-            "diff": {
-                "before": _as_text(self.differing, lambda setting: setting.actual),
-                "after": _as_text(self.differing, lambda setting: setting.expected),
-            },
+            "changed": bool(differing),
+            "diff": {"before": _as_text(differing, "actual"), "after": _as_text(differing, "expected")},
             "settings": [setting.as_dict() for setting in self.records],
             "reboot_required": any(setting.action == "reboot" for setting in self.records),
         }
 
 
-def _as_text(settings: list[Setting], value: Callable[[Setting], str | None]) -> str:
-    return "".join(
-        f"{setting.id} ({setting.plane}): {value(setting)}\n" for setting in settings if value(setting) is not None
-    )
+def _as_text(records: Sequence[Mapping[str, str | None]], key: Literal["expected", "actual"]) -> str:
+    return "".join(f"{each['id']} ({each['plane']}): {each[key]}\n" for each in records if each[key] is not None)
+
+
+def _sendable(text: str | None) -> str | None:
+    """What files hold need not be UTF-8; what goes to Ansible must be."""
+    return text and text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class Plan(Protocol):
@@ -147,7 +148,7 @@ def run_state_module(module: StateModule, make_plan: Callable[[], Plan]) -> None
     """The body of every state module: converge, and turn the outcome into Ansible's."""
     try:
         settings = converge(make_plan, check_mode=module.check_mode)
-    except SettingsError as error:
+    except (SettingsError, OSError) as error:
         module.fail_json(msg=str(error))
         return
     for warning in settings.warnings:

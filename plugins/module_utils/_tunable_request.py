@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from ._boot_configuration import sysctl_key, sysctl_path
 from ._settings import InputError
 
-_SYSCTL_KEY = re.compile(r"[A-Za-z0-9_*?\[][A-Za-z0-9_.:@*?\[\]+/-]*")
+_SYSCTL_KEY = re.compile(r"[A-Za-z0-9_*?\[][A-Za-z0-9_.:@*?\[\]+/!-]*")
 _SYSFS_PATH = re.compile(r"/sys(/[A-Za-z0-9_.:@,+=~*?\[\]!-]+)+")
 _BOOLEAN_RULE = (
     "must not be a YAML boolean (yes, no, on, off, true, false), because the kernel takes numbers and words: "
@@ -57,10 +58,17 @@ def parse_tunables(entries: Sequence[Mapping[str, Any]], where: str = "tunables"
 
 
 def parse_values(values: Mapping[str, Any], where: str) -> None:
-    """Check a mapping of names to values, as role variables hold it. Raises InputError for the first wrong one."""
+    """Check a mapping of names to values, as role variables hold it. Raises InputError for the first wrong one.
+
+    Only one spelling of a name is taken, so that an entry of one mapping replaces that of another.
+    """
     for name, value in values.items():
+        here = f"{where}[{name!r}]"
+        key, _path = _parse_name(str(name), here)
+        if key != str(name):
+            raise InputError(here, f"must be spelled {key}", name)
         if value is not None:
-            _parse_tunable({"name": name, "value": value}, f"{where}[{name!r}]")
+            _parse_value(value, here)
 
 
 def _parse_tunable(entry: Mapping[str, Any], where: str) -> Tunable:
@@ -76,7 +84,8 @@ def _parse_tunable(entry: Mapping[str, Any], where: str) -> Tunable:
 def _parse_name(name: str, where: str) -> tuple[str, str]:
     plain = ".." not in name and "//" not in name and not name.endswith((".", "/"))
     if plain and _SYSFS_PATH.fullmatch(name):
-        return name, name
+        path = str(PurePosixPath(name))
+        return path, path
     key = name.removeprefix("/proc/sys/")
     if plain and _SYSCTL_KEY.fullmatch(key):
         path = sysctl_path(key)
@@ -90,7 +99,7 @@ def _parse_value(value: object, where: str) -> str:
     if value is None:
         raise InputError(where, "is missing (state: absent removes a tunable)", value)
     if not isinstance(value, str | int):
-        raise InputError(where, "must be a number or text", value)
+        raise InputError(where, "must be a whole number or text", value)
     lines = str(value).strip().splitlines()
     text = " ".join(" ".join(lines).split())
     if len(lines) != 1 or not text.isprintable():

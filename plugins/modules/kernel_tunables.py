@@ -14,16 +14,19 @@ author:
 description:
   - Takes the whole list in one call. Sets the running kernel, and writes one file for C(systemd-sysctl) and one for
     C(systemd-tmpfiles) from which the next boot sets the same values. What was written is read again.
-  - A value that another file would override at boot is set live, and reported with a warning and in RV(settings),
-    naming that file and line.
+  - A value that another file would override at boot, or keep from being set, is set live, and reported with a warning
+    and in RV(settings), naming that file and line.
   - An attribute on a read-only mount, as in a container, is skipped. A name that the kernel does not have, a value
     that the kernel refuses, and a value that does not take are errors.
-  - What the kernel refuses is not persisted.
+  - What the kernel refuses is not persisted. A run that lacks the rights for any of its changes makes none.
 extends_documentation_fragment:
   - mlrig.workstation.settings
 options:
   tunables:
-    description: The settings. A name must not be repeated.
+    description:
+      - The settings. A name must not be repeated.
+      - Of several that match one attribute, a name without a glob wins, and of globs the longest. So
+        V(net.ipv4.conf.*.rp_filter) can stand for all interfaces but those that have a name of their own here.
     type: list
     elements: dict
     required: true
@@ -36,7 +39,8 @@ options:
         required: true
       value:
         description:
-          - A number or a word. YAML booleans are refused, because C(on) would become C(True), which no kernel takes.
+          - A whole number, or text of one line. Its white space is folded.
+          - YAML booleans are refused, because C(on) would become C(True), which no kernel takes.
           - Of an attribute that offers a choice, such as C(always [madvise] never), the word to choose.
         type: raw
       state:
@@ -60,11 +64,11 @@ options:
     type: bool
     default: true
   sysctl_file:
-    description: The file for sysctl keys; it belongs to this module.
+    description: The file for sysctl keys, in C(/etc/sysctl.d). It belongs to this module, which writes it anew.
     type: path
     default: /etc/sysctl.d/99-mlrig.conf
   tmpfiles_file:
-    description: The file for sysfs attributes; it belongs to this module.
+    description: The file for sysfs attributes, in C(/etc/tmpfiles.d). It belongs to this module, which writes it anew.
     type: path
     default: /etc/tmpfiles.d/mlrig.conf
 """
@@ -78,6 +82,8 @@ EXAMPLES = r"""
       - name: /sys/kernel/mm/transparent_hugepage/enabled
         value: always
         required: false
+      - name: /sys/block/nvme*/queue/scheduler
+        value: none
 
 - name: Forget a setting of an earlier run
   mlrig.workstation.kernel_tunables:
@@ -87,6 +93,51 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+settings:
+  description:
+    - One record for each setting and plane, in the order of the request. All state modules return records of this
+      shape, so that together they are the drift report.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The setting.
+      type: str
+      returned: always
+      sample: vm.swappiness
+    plane:
+      description:
+        - V(persisted) is what the next boot will do, V(live) what is true now, V(boot) what only a reboot makes true.
+      type: str
+      returned: always
+      sample: live
+    expected:
+      description: The wanted value; null when the setting should not be there.
+      type: str
+      returned: always
+      sample: "10"
+    actual:
+      description: The value found when the module began; null when there was none.
+      type: str
+      returned: always
+      sample: "60"
+    action:
+      description:
+        - V(none), V(changed), V(reboot) when only a reboot makes it true, or V(skipped) when this host cannot have it.
+      type: str
+      returned: always
+      sample: changed
+    reason:
+      description: Why it was skipped, or what overrides it.
+      type: str
+      returned: when there is something to say
+      sample: /proc/sys/vm/swappiness is on a read-only mount, as in a container
+reboot_required:
+  description: Whether a setting waits for a reboot.
+  returned: success
+  type: bool
+  sample: false
 warnings:
   description: Which line of which other file overrides a value at boot.
   returned: when there is one

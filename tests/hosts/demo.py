@@ -18,6 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DEMO = CHECKOUT / ".cache/demo"
 CONNECTION = DEMO / "inventory/hosts.yml"
 REFERENCE = CHECKOUT / "inventory/reference/hosts.yml"
+ENGINE = CHECKOUT / "tests/hosts/engine"
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 
@@ -98,6 +99,7 @@ def site(rig: str) -> Run:
 def up(rig: str) -> None:
     if rig not in rigs():
         raise DemoError(f"RIG must be one of: {', '.join(rigs())}; got: {rig!r}")
+    subprocess.run([ENGINE, "up"], check=True)
     test_host("destroy", rig)
     test_host("create", rig)
     first, second = site(rig), site(rig)
@@ -127,7 +129,8 @@ def main() -> int:
             return subprocess.run(ssh_command(), check=False).returncode
         else:
             test_host("destroy", arguments.rig)
-    except DemoError as error:
+            subprocess.run([ENGINE, "down"], check=True)
+    except (DemoError, subprocess.CalledProcessError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0

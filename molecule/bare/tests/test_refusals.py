@@ -9,6 +9,12 @@ WRONG_VARIABLES = [
     ("unknown, nothing near", {"kernel_tuning_xyz": 1}, ["kernel_tuning_xyz", "is not a variable of role", "got: 1"]),
     ("text for a list", {"base_packages": "tmux"}, ["base_packages", "must be of type list", "'tmux'"]),
     ("list in a list", {"base_packages": [["tmux"]]}, ["base_packages[0]", "must be of type str", "['tmux']"]),
+    ("no package name", {"base_packages": ["git tmux"]}, ["base_packages[0]", "name of a package", "'git tmux'"]),
+    (
+        "broken expression",
+        {"base_unattended_upgrades_blacklist": ["linux-("]},
+        ["base_unattended_upgrades_blacklist[0]", "regular expression", "'linux-('"],
+    ),
     ("word for a boolean", {"base_kernel": "yes"}, ["base_kernel", "must be of type bool", "'yes'"]),
     ("text for a number", {"preflight_free_space": "ten"}, ["preflight_free_space", "convert to int", "'ten'"]),
     ("not a choice", {"base_time_service": "ntpd"}, ["base_time_service", "one of: auto", "ntpd"]),

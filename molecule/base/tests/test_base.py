@@ -1,5 +1,6 @@
 """The role alone: packages, kernel with headers, the previous kernel, time, and what unattended upgrades may touch."""
 
+import json
 import re
 from pathlib import Path
 
@@ -54,7 +55,12 @@ def test_unattended_upgrades_are_for_security(host):
     output = host.check_output("unattended-upgrade --dry-run --debug 2>&1")
     allowed = re.search(r"Allowed origins are: (.*)", output)[1]
     if is_ubuntu(host):
-        assert allowed == "origin=Ubuntu,archive=noble-security,label=Ubuntu, origin=Ubuntu,archive=noble,label=Ubuntu"
+        assert allowed.split(", ") == [
+            "origin=Ubuntu,archive=noble-security,label=Ubuntu",
+            "origin=Ubuntu,archive=noble,label=Ubuntu",
+            "origin=UbuntuESMApps,archive=noble-apps-security",
+            "origin=UbuntuESM,archive=noble-infra-security",
+        ]
     else:
         assert allowed == "origin=Debian,codename=trixie-security,label=Debian-Security"
 
@@ -93,3 +99,11 @@ def test_nothing_reboots_or_removes_by_itself(host):
     dump = host.check_output("apt-config dump")
     for option in ("Automatic-Reboot", "Remove-Unused-Kernel-Packages", "Remove-Unused-Dependencies"):
         assert f'Unattended-Upgrade::{option} "false";' in dump
+
+
+def test_unattended_upgrades_can_be_left_to_the_distribution_and_taken_back(site, hosts):
+    for wanted in (False, True):
+        run = site.run("--tags", "base", "--extra-vars", json.dumps({"base_unattended_upgrades": wanted}))
+        assert run.code == 0, run.errors
+        for host in hosts.values():
+            assert host.file("/etc/apt/apt.conf.d/52mlrig-unattended-upgrades").exists is wanted
