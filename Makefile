@@ -46,7 +46,7 @@ sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and
 	@tests/tools/sanity
 
 molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
-	@trap 'tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+	@trap 'tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test --no-command-borders $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generated
