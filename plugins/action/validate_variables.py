@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.plugins.test.core import vault_encrypted
 
-from ..module_utils._role_variables import Options, find_problems
+from ..module_utils._role_variables import Options, find_problems, restore_numbers
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -52,14 +52,18 @@ class ActionModule(ActionBase):
         self.validate_argument_spec(argument_spec={})
         specifications = _load_specifications()
         prefixes = tuple(f"{role}_" for role in specifications)
+        options = {name: option for role in specifications.values() for name, option in role.items()}
         ours = {name: value for name, value in (task_vars or {}).items() if name.startswith(prefixes)}
         variables = {}
         problems = []
         for name, value in sorted(ours.items()):
             try:
-                variables[name] = _plain(self._templar.template(value))
+                evaluated = _plain(self._templar.template(value))
             except AnsibleError as error:
                 problems.append(f"{name} cannot be evaluated: {error}")
+            else:
+                templated = name in options and self._templar.is_template(value)
+                variables[name] = restore_numbers(options[name], evaluated) if templated else evaluated
         secret = {name for name, value in ours.items() if vault_encrypted(value)}
         problems += find_problems(specifications, variables, _validate, secret)
         if problems:

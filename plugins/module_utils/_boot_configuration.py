@@ -5,7 +5,7 @@
 
 Follows sysctl.d(5) and tmpfiles.d(5): a file hides those of its name in folders of lower rank, all files are then
 read in the order of their names. In sysctl.d the last assignment of a key wins, and an explicit key, or its exclusion,
-beats every glob. In tmpfiles.d the first C(w) line of a path or glob counts, and those that count are written one after
+beats every glob. In tmpfiles.d the first `w` line of a path or glob counts, and those that count are written one after
 the other. Not looked at: what tmpfiles.d(5) makes of specifiers, base64 and credentials.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ._files import read_if_there
 
@@ -24,12 +24,34 @@ _FOLDERS = ("etc", "run", "usr/local/lib", "usr/lib")  # by rank
 _GLOB = re.compile(r"[*?\[]")
 _BLANKS = " \t\r"
 _BRACES = re.compile(r"\{([^{}]*)\}")
-# After the path: mode, user, group, age. An argument that is only a dash is none.
 _TMPFILES_LINE = re.compile(
-    r"""w(?P<modifiers>[+!=$-]*)\s+(?P<path>"[^"]*"|'[^']*'|\S+)(?:\s+\S+){4}\s+(?!-$)(?P<value>.+)"""
+    r"""
+    w (?P<modifiers> [+!=$-]*) \s+
+    (?P<path> "[^"]*" | '[^']*' | \S+)
+    (?: \s+ \S+){4} \s+  # mode, user, group, age
+    (?!-$)(?P<value> .+)  # only a dash is no value
+    """,
+    re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{3}|.?)")
 _NAMED_ESCAPES = dict(zip("abfnrtvs\\\"'", "\a\b\f\n\r\t\v \\\"'", strict=True))
+
+
+class SysctlLine(NamedTuple):
+    """A line of a sysctl.d file: a key and its value, None for an exclusion (`-key`)."""
+
+    number: int
+    key: str
+    value: str | None
+
+
+class TmpfilesLine(NamedTuple):
+    """A line of a tmpfiles.d file that writes a value, or adds it to what another line writes (`w+`)."""
+
+    number: int
+    appends: bool
+    path: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -73,11 +95,6 @@ def path_matches(path: str, pattern: str) -> bool:
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
-def precedence(pattern: str) -> tuple[bool, int, str]:
-    """Sorts names so that the later wins: a glob, then a longer glob, as the more particular one, then a plain name."""
-    return (False, len(pattern), pattern) if is_glob(pattern) else (True, 0, pattern)
-
-
 def sysctl_path(key: str) -> str:
     """The file of a sysctl key: the first separator decides whether dots or slashes separate (sysctl.d(5))."""
     first = re.search(r"[./]", key)
@@ -92,21 +109,21 @@ def sysctl_key(path: str) -> str:
     return key if "." in key else key.replace("/", ".")
 
 
-def parse_sysctl(text: str) -> Iterator[tuple[int, str, str | None]]:
-    """Line number, key and value of each assignment of a sysctl.d file; value None for an exclusion (C(-key))."""
+def parse_sysctl(text: str) -> Iterator[SysctlLine]:
+    """The assignments and exclusions of a sysctl.d file."""
     for number, line in _lines(text):
         if not line or line[0] in "#;":
             continue
         key, equals, value = (part.strip(_BLANKS) for part in line.partition("="))
         name = key.removeprefix("-").lstrip(_BLANKS)  # of an assignment the dash means that a failure does not matter
         if equals:
-            yield number, name, value
+            yield SysctlLine(number, name, value)
         elif key.startswith("-"):
-            yield number, name, None
+            yield SysctlLine(number, name, None)
 
 
-def parse_tmpfiles(text: str) -> Iterator[tuple[int, bool, str, str]]:
-    """Line number, whether it appends (C(w+)), path and value of each line of a tmpfiles.d file that writes a value."""
+def parse_tmpfiles(text: str) -> Iterator[TmpfilesLine]:
+    """The lines of a tmpfiles.d file that write a value."""
     for number, line in _lines(text):
         match = _TMPFILES_LINE.fullmatch(line)
         if not match:
@@ -116,7 +133,12 @@ def parse_tmpfiles(text: str) -> Iterator[tuple[int, bool, str, str]]:
             path = _unescape(match["path"].strip("\"'")).replace("%%", "%")
         except ValueError:
             continue  # as systemd does
-        yield number, "+" in match["modifiers"], str(PurePosixPath(path)), value
+        yield TmpfilesLine(number, "+" in match["modifiers"], str(PurePosixPath(path)), value)
+
+
+def render_sysctl(key: str, value: str) -> str:
+    """The line that makes systemd-sysctl write this value."""
+    return f"{key} = {value}\n"
 
 
 def render_tmpfiles(path: str, value: str) -> str:
@@ -144,29 +166,34 @@ def _unescape(text: str) -> str:
 
 def read_sysctl(root: Path, replacing: Mapping[str, str | None]) -> BootConfiguration:
     """What systemd-sysctl will do. replacing: texts to assume instead of those on disk, by path; None: no file."""
-    table: dict[str, Assignment] = {}
+    last: dict[str, Assignment] = {}
     for file, text in _files(root, "sysctl.d", replacing):
-        for line, key, value in parse_sysctl(text):
-            path = sysctl_path(key)
-            if path in table and table[path].value == value:
+        for line in parse_sysctl(text):
+            path = sysctl_path(line.key)
+            if path in last and last[path].value == line.value:
                 continue  # it keeps its place among the globs
-            table.pop(path, None)
-            table[path] = Assignment(path, value, file, line)
-    # Braces alone are no glob here, and name nothing.
-    counting = [each for each in table.values() if is_glob(each.path) or "{" not in each.path]
-    # Globs are written before plain keys. A glob that is itself excluded is only not written: it hides no other.
-    return BootConfiguration(tuple(sorted(counting, key=lambda each: (not is_glob(each.path), each.value is not None))))
+            last.pop(path, None)
+            last[path] = Assignment(path, line.value, file, line.number)
+    # Globs are written before plain keys. A glob that is itself excluded is only not written: it hides no other, and so
+    # comes first. Braces alone are no glob here, and name nothing.
+    globs = [each for each in last.values() if is_glob(each.path)]
+    excluded = [each for each in globs if each.value is None]
+    written = [each for each in globs if each.value is not None]
+    plain = [each for each in last.values() if not is_glob(each.path) and "{" not in each.path]
+    return BootConfiguration((*excluded, *written, *plain))
 
 
 def read_tmpfiles(root: Path, replacing: Mapping[str, str | None]) -> BootConfiguration:
-    """What systemd-tmpfiles will write. replacing: as for L(read_sysctl)."""
-    kept: dict[str, list[tuple[bool, Assignment]]] = {}
+    """What systemd-tmpfiles will write. replacing: as for `read_sysctl`."""
+    kept: dict[str, list[tuple[TmpfilesLine, Assignment]]] = {}
     for file, text in _files(root, "tmpfiles.d", replacing):
-        for line, appends, path, value in parse_tmpfiles(text):
-            earlier = kept.setdefault(path, [])
-            if all(value == other.value or (appends and other_appends) for other_appends, other in earlier):
-                earlier.append((appends, Assignment(path, value, file, line)))
-    return BootConfiguration(tuple(each for assignments in kept.values() for _appends, each in assignments))
+        for line in parse_tmpfiles(text):
+            same_path = kept.setdefault(line.path, [])
+            # The first line of a path counts; another one only beside it, where both append or say the same.
+            if all(line.value == other.value or (line.appends and other.appends) for other, _assignment in same_path):
+                same_path.append((line, Assignment(line.path, line.value, file, line.number)))
+    # What belongs to one path is written together, at the place of its first line.
+    return BootConfiguration(tuple(assignment for lines in kept.values() for _line, assignment in lines))
 
 
 def _files(

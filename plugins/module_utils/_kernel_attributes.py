@@ -47,7 +47,7 @@ class KernelAttributes:
         return f"must name something that the running kernel has, and there is no {path} ({hint})"
 
     def read(self, path: str) -> str:
-        """The value, white space folded; of a choice such as C(always [madvise] never) the chosen word."""
+        """The value, white space folded; of a choice such as `always [madvise] never` the chosen word."""
         try:
             text = " ".join(self.on_host(path).read_text(encoding="utf-8", errors="replace").split())
         except OSError as error:

@@ -1,7 +1,11 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sysctl keys and sysfs attributes: live values, and the two files from which the next boot sets them."""
+"""sysctl keys and sysfs attributes: live values, and the two files from which the next boot sets them.
+
+Of several names for one attribute, such as a glob and a plain name, the most particular one decides it: live, because
+only its value is written, and at boot, because of the order of the lines (see `_precedence`).
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,16 @@ from ._boot_configuration import (
     parse_sysctl,
     parse_tmpfiles,
     path_matches,
-    precedence,
     read_sysctl,
     read_tmpfiles,
+    render_sysctl,
     render_tmpfiles,
     sysctl_key,
     sysctl_path,
 )
 from ._files import read_if_there, refuse_if_unwritable, replace
 from ._kernel_attributes import KernelAttributes, same_value
-from ._settings import InputError, Settings, SettingsError
+from ._settings import Settings, SettingsError
 from ._tunable_request import Tunable
 
 SYSCTL_FILE = "/etc/sysctl.d/99-mlrig.conf"
@@ -32,45 +36,17 @@ TMPFILES_FILE = "/etc/tmpfiles.d/mlrig.conf"
 _HEADER = "# Managed by mlrig.workstation (kernel_tunables): what is edited here is undone by its next run.\n"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a host should have.
-
-    tunables: as made by L(_tunable_request.parse_tunables).
-    purge: remove what the two files hold beyond the tunables.
-    live: compare and set the running kernel too, not only the next boot.
-    Of several names for one attribute that wins which L(_boot_configuration.precedence) sorts last, live as at boot.
-    """
-
-    tunables: Sequence[Tunable]
-    purge: bool = False
-    live: bool = True
-    sysctl_file: str = SYSCTL_FILE
-    tmpfiles_file: str = TMPFILES_FILE
-
-
-@dataclass(frozen=True)
-class _OwnedFile:
-    """One of the two files: how it is read, written, and what decides the next boot when it has a given text."""
-
-    path: str
-    parse: Callable[[str], dict[str, str]]
-    render: Callable[[str, str], str]
-    boot: Callable[[Path, Mapping[str, str | None]], BootConfiguration]
-
-    def text(self, values: Mapping[str, str]) -> str | None:
-        lines = [self.render(key, values[key]) for key in sorted(values, key=precedence)]
-        return _HEADER + "".join(lines) if lines else None
-
-
 @dataclass
 class TunablesPlan:
-    """The comparison of one request with one host, and the writes that would mend it."""
+    """The comparison of one request with one host, and the writes that would mend it.
 
-    settings: Settings
+    live: paths and the values to write to them. files: the text that each should have, None where there should be none.
+    """
+
+    attributes: KernelAttributes
+    settings: Settings = field(default_factory=Settings)
     live: list[tuple[str, str]] = field(default_factory=list)
     files: dict[Path, str | None] = field(default_factory=dict)
-    attributes: KernelAttributes = field(default_factory=KernelAttributes)
 
     def apply(self) -> None:
         """The running kernel first: what it refuses must not be persisted."""
@@ -86,94 +62,116 @@ class TunablesPlan:
             replace(file, text)
 
 
-def make_plan(request: Request, attributes: KernelAttributes) -> TunablesPlan:
+def make_plan(tunables: Sequence[Tunable], attributes: KernelAttributes, *, purge: bool = False) -> TunablesPlan:
     """Read everything, compare, and say what to do. Changes nothing.
 
+    purge: remove what the two files hold beyond the tunables.
     Raises SettingsError, naming every one of them, for tunables that this kernel does not have.
     """
-    _check_folder("sysctl_file", request.sysctl_file, "/etc/sysctl.d")
-    _check_folder("tmpfiles_file", request.tmpfiles_file, "/etc/tmpfiles.d")
-    plan = TunablesPlan(Settings(), attributes=attributes)
-    matches = _find_all(request.tunables, attributes)
-    sysctl = _OwnedFile(request.sysctl_file, _parse_sysctl, lambda key, value: f"{key} = {value}\n", read_sysctl)
-    tmpfiles = _OwnedFile(request.tmpfiles_file, _parse_tmpfiles, render_tmpfiles, read_tmpfiles)
+    plan = TunablesPlan(attributes)
+    existing = _find_all(tunables, attributes)
+    sysctl = [tunable for tunable in tunables if tunable.is_sysctl]
+    sysfs = [tunable for tunable in tunables if not tunable.is_sysctl]
     decided: dict[str, list[str]] = {}
-    for file, tunables in (
-        (sysctl, [tunable for tunable in request.tunables if tunable.is_sysctl]),
-        (tmpfiles, [tunable for tunable in request.tunables if not tunable.is_sysctl]),
-    ):
-        decided |= _compare_persisted(plan, file, tunables, matches, purge=request.purge)
-    if request.live:
-        for tunable in request.tunables:
-            _compare_live(plan, tunable, decided[tunable.key], missing=not matches[tunable.key])
+    for file, its_tunables in ((_SYSCTL, sysctl), (_TMPFILES, sysfs)):
+        change = _read_owned(file, its_tunables, attributes, purge=purge)
+        boot = file.read_boot(attributes.root, {file.path: change.wanted_text})
+        for tunable in its_tunables:
+            decided[tunable.key] = [path for path in existing[tunable.key] if change.decides(tunable.path, path)]
+            paths = decided[tunable.key] if existing[tunable.key] else [tunable.path]
+            _compare_persisted(plan, change, tunable, _overriding(boot, file.path, tunable.value, paths))
+        _plan_file(plan, change, its_tunables)
+    for tunable in tunables:
+        _compare_live(plan, tunable, decided[tunable.key], exists=bool(existing[tunable.key]))
     return plan
-
-
-def _check_folder(option: str, file: str, folder: str) -> None:
-    """Elsewhere systemd would not read the file, or others would own it."""
-    path = Path(file)
-    if str(path.parent) != folder or path.suffix != ".conf" or path.name.startswith("."):
-        raise InputError(option, f"must be a .conf file in {folder}", file)
 
 
 def _find_all(tunables: Iterable[Tunable], attributes: KernelAttributes) -> dict[str, list[str]]:
     """The existing paths of each tunable, by key; only a glob and what is not required may have none."""
-    matches = {tunable.key: attributes.find(tunable.path) for tunable in tunables}
+    existing = {tunable.key: attributes.find(tunable.path) for tunable in tunables}
     unknown = [
         f"{tunable.where} {attributes.explain_missing(tunable.path)}; got: {tunable.name!r}"
         for tunable in tunables
-        if tunable.value is not None and tunable.required and not is_glob(tunable.path) and not matches[tunable.key]
+        if tunable.value is not None and tunable.required and not is_glob(tunable.path) and not existing[tunable.key]
     ]
     if unknown:
         raise SettingsError("; ".join(unknown))
-    return matches
+    return existing
 
 
-def _compare_persisted(
-    plan: TunablesPlan, file: _OwnedFile, tunables: Sequence[Tunable], matches: Mapping[str, list[str]], *, purge: bool
-) -> dict[str, list[str]]:
-    """Returns which of its matches each tunable decides, by key: not those with a more particular name in the file."""
-    found_text = read_if_there(plan.attributes.on_host(file.path))
-    found = file.parse(found_text or "")
-    wanted = {} if purge else dict(found)
-    for tunable in tunables:
-        wanted.pop(tunable.key, None)
-        if tunable.value is not None:
-            wanted[tunable.key] = tunable.value
-    text = file.text(wanted)
-    patterns = sorted(map(_path, wanted), key=precedence)
-    decided = {
-        tunable.key: [
-            path
-            for path in matches[tunable.key]
-            if tunable.path == next((name for name in reversed(patterns) if path_matches(path, name)), None)
-        ]
-        for tunable in tunables
-    }
-    boot = file.boot(plan.attributes.root, {file.path: text})
-
-    for tunable in tunables:
-        expected, actual = tunable.value, found.get(tunable.key)
-        paths = decided[tunable.key] if matches[tunable.key] else [tunable.path]
-        overriding = None if expected is None else _overriding(boot, file.path, expected, paths)
-        if overriding is not None:
-            plan.settings.warnings.append(f"{tunable.name}: {overriding}")
-        if overriding is not None and expected == actual:
-            plan.settings.skip(tunable.key, "persisted", expected, actual, overriding)
-        else:
-            plan.settings.compare(tunable.key, "persisted", expected, actual, reason=overriding)
-    for key in sorted(found.keys() - wanted.keys() - {tunable.key for tunable in tunables}):
-        plan.settings.compare(key, "persisted", None, found[key])
-    if found_text != text:
-        refuse_if_unwritable(plan.attributes.on_host(file.path))
-        plan.files[plan.attributes.on_host(file.path)] = text
-        if found == wanted:
-            plan.settings.compare(file.path, "persisted", "as generated", "edited by hand")
-    return decided
+def _precedence(name: str) -> tuple[bool, int, str]:
+    """Sorts names so that the later wins: a glob, then a longer glob, as the more particular one, then a plain name."""
+    return (False, len(name), name) if is_glob(name) else (True, 0, name)
 
 
-def _overriding(boot: BootConfiguration, own_file: str, value: str, paths: Iterable[str]) -> str | None:
+@dataclass(frozen=True)
+class _OwnedFile:
+    """One of the two files that belong to this module.
+
+    parse: its values by key. render: the line for a key and its value. read_boot: what the next boot does with it and
+    all files of its kind.
+    """
+
+    path: str
+    parse: Callable[[str], dict[str, str]]
+    render: Callable[[str, str], str]
+    read_boot: Callable[[Path, Mapping[str, str | None]], BootConfiguration]
+
+
+def _parse_sysctl(text: str) -> dict[str, str]:
+    """Of repeated keys the last counts, and an exclusion is a key without a value."""
+    values = {sysctl_key(sysctl_path(line.key)): line.value for line in parse_sysctl(text)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _parse_tmpfiles(text: str) -> dict[str, str]:
+    """Of repeated paths the first counts."""
+    values: dict[str, str] = {}
+    for line in parse_tmpfiles(text):
+        values.setdefault(line.path, line.value)
+    return values
+
+
+_SYSCTL = _OwnedFile(SYSCTL_FILE, _parse_sysctl, render_sysctl, read_sysctl)
+_TMPFILES = _OwnedFile(TMPFILES_FILE, _parse_tmpfiles, render_tmpfiles, read_tmpfiles)
+
+
+@dataclass(frozen=True)
+class _FileChange:
+    """What an owned file holds, as text and as values by key, and what it should hold."""
+
+    file: _OwnedFile
+    found_text: str | None
+    found: Mapping[str, str]
+    wanted: Mapping[str, str]
+
+    @property
+    def wanted_text(self) -> str | None:
+        lines = [self.file.render(key, self.wanted[key]) for key in sorted(self.wanted, key=_precedence)]
+        return _HEADER + "".join(lines) if lines else None
+
+    def decides(self, name: str, path: str) -> bool:
+        """Whether of all names in the file this one, a path or a glob, is the most particular for an existing path."""
+        names = [key if key.startswith("/sys/") else sysctl_path(key) for key in self.wanted]
+        matching = [each for each in names if path_matches(path, each)]
+        return name == max(matching, key=_precedence, default=None)
+
+
+def _read_owned(
+    file: _OwnedFile, tunables: Iterable[Tunable], attributes: KernelAttributes, *, purge: bool
+) -> _FileChange:
+    text = read_if_there(attributes.on_host(file.path))
+    found = file.parse(text or "")
+    named = {tunable.key for tunable in tunables}
+    kept = {} if purge else {key: value for key, value in found.items() if key not in named}
+    asked = {tunable.key: tunable.value for tunable in tunables if tunable.value is not None}
+    return _FileChange(file, text, found, {**kept, **asked})
+
+
+def _overriding(boot: BootConfiguration, own_file: str, value: str | None, paths: Iterable[str]) -> str | None:
     """Says which line of which other file gives one of these paths another value at the next boot, if any does."""
+    if value is None:
+        return None
     for path in paths:
         deciding = boot.deciding(path)
         if deciding is None:
@@ -185,11 +183,34 @@ def _overriding(boot: BootConfiguration, own_file: str, value: str, paths: Itera
     return None
 
 
-def _compare_live(plan: TunablesPlan, tunable: Tunable, paths: Iterable[str], *, missing: bool) -> None:
+def _compare_persisted(plan: TunablesPlan, change: _FileChange, tunable: Tunable, overriding: str | None) -> None:
+    expected, actual = tunable.value, change.found.get(tunable.key)
+    if overriding is not None:
+        plan.settings.warnings.append(f"{tunable.name}: {overriding}")
+    if overriding is not None and expected == actual:
+        plan.settings.skip(tunable.key, "persisted", expected, actual, overriding)
+    else:
+        plan.settings.compare(tunable.key, "persisted", expected, actual, reason=overriding)
+
+
+def _plan_file(plan: TunablesPlan, change: _FileChange, tunables: Iterable[Tunable]) -> None:
+    """Records what is in the file beyond the tunables, and plans its new text."""
+    for key in sorted(change.found.keys() - change.wanted.keys() - {tunable.key for tunable in tunables}):
+        plan.settings.compare(key, "persisted", None, change.found[key])
+    if change.found_text == change.wanted_text:
+        return
+    file = plan.attributes.on_host(change.file.path)
+    refuse_if_unwritable(file)
+    plan.files[file] = change.wanted_text
+    if change.found == change.wanted:
+        plan.settings.compare(change.file.path, "persisted", "as generated", "edited by hand")
+
+
+def _compare_live(plan: TunablesPlan, tunable: Tunable, paths: Iterable[str], *, exists: bool) -> None:
     value = tunable.value
     if value is None:
         return  # what the kernel had before is not known; its own default is back after a reboot
-    if missing:
+    if not exists:
         plan.settings.skip(tunable.key, "live", value, None, f"this host has no {tunable.path}")
     for path in paths:
         name = sysctl_key(path) if tunable.is_sysctl else path
@@ -203,19 +224,3 @@ def _compare_live(plan: TunablesPlan, tunable: Tunable, paths: Iterable[str], *,
         else:
             plan.settings.compare(name, "live", value, actual)
             plan.live.append((path, value))
-
-
-def _parse_sysctl(text: str) -> dict[str, str]:
-    values = {sysctl_key(sysctl_path(key)): value for _line, key, value in parse_sysctl(text)}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _parse_tmpfiles(text: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for _line, _appends, path, value in parse_tmpfiles(text):
-        values.setdefault(path, value)
-    return values
-
-
-def _path(key: str) -> str:
-    return key if key.startswith("/sys/") else sysctl_path(key)

@@ -13,13 +13,14 @@ from ._settings import InputError
 from ._tunable_request import parse_values
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")  # name, architecture, version
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]")  # apt would remove what is named with a dash at its end
+_PACKAGE_RULE = "must be the name of a package, without version or architecture"
 
 
 def _check_packages(packages: Sequence[str], where: str) -> None:
     for position, package in enumerate(packages):
         if not _PACKAGE.fullmatch(str(package)):
-            raise InputError(f"{where}[{position}]", "must be the name of a package", package)
+            raise InputError(f"{where}[{position}]", _PACKAGE_RULE, package)
 
 
 def _check_patterns(patterns: Sequence[str], where: str) -> None:
@@ -34,7 +35,19 @@ def _check_patterns(patterns: Sequence[str], where: str) -> None:
             raise InputError(here, f"must be a Python regular expression ({error})", pattern) from error
 
 
+def _check_sysctl(values: Mapping[str, Any], where: str) -> None:
+    for name in values:
+        if str(name).startswith("/"):
+            rule = "must be a sysctl key such as vm.swappiness (paths below /sys belong in kernel_tuning_sysfs)"
+            raise InputError(f"{where}[{name!r}]", rule, name)
+    parse_values(values, where)
+
+
 def _check_sysfs(values: Mapping[str, Any], where: str) -> None:
+    for name in values:
+        if not str(name).startswith("/sys/"):
+            rule = "must be a path below /sys (sysctl keys belong in kernel_tuning_sysctl)"
+            raise InputError(f"{where}[{name!r}]", rule, name)
     parse_values(values, where)
     if _TRANSPARENT_HUGEPAGE in values:
         rule = "has a variable of its own, kernel_tuning_transparent_hugepage"
@@ -45,7 +58,7 @@ RULES: Mapping[str, Callable[[Any, str], None]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
     "base_unattended_upgrades_blacklist": _check_patterns,
-    "kernel_tuning_sysctl": parse_values,
-    "kernel_tuning_sysctl_defaults": parse_values,
+    "kernel_tuning_sysctl": _check_sysctl,
+    "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,
 }

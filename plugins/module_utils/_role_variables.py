@@ -27,6 +27,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "list": (list,),
     "dict": (dict,),
 }
+_NUMBERS: dict[str, Callable[[str], int | float]] = {"int": int, "float": float}
 _HINTS = {
     "bool": " (true or false without quotes; on the command line: -e '{\"NAME\": true}')",
     "int": " (a number without quotes; on the command line: -e '{\"NAME\": 1}')",
@@ -46,7 +47,7 @@ def find_problems(
     roles: the options of each role's argument specification, by role.
     variables: all variables of a host; those of other names than ours are not looked at.
     validate: Ansible's own validation of values against options, giving its messages.
-    secret: the variables whose values are not shown, beside those that a specification calls C(no_log).
+    secret: the variables whose values are not shown, beside those that a specification calls `no_log`.
     """
     problems: list[str] = []
     for role, options in sorted(roles.items()):
@@ -59,9 +60,31 @@ def find_problems(
     return problems
 
 
+def restore_numbers(spec: Mapping[str, Any], value: Any) -> Any:
+    """What templates gave, with a number for each text that says one where a number is due.
+
+    ansible-core 2.18 makes texts of the numbers that templates give; what no template gave is not for this function.
+    """
+    if isinstance(value, list):
+        element = {**spec, "type": spec.get("elements")}
+        return [restore_numbers(element, item) for item in value]
+    if isinstance(value, dict):
+        options = spec.get("options") or {}
+        return {key: restore_numbers(options.get(key, {}), item) for key, item in value.items()}
+    if isinstance(value, str) and spec.get("type") in _NUMBERS:
+        try:
+            return _NUMBERS[spec["type"]](value)
+        except ValueError:
+            return value
+    return value
+
+
 def _unknown(name: str, role: str, options: Options, hidden: Mapping[str, bool], value: object) -> str:
-    close = get_close_matches(name, options, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"it has: {', '.join(sorted(options)) or 'none'}"
+    prefix = f"{role}_"
+    own_parts = [option.removeprefix(prefix) for option in options]  # the prefix alone makes any two names look alike
+    close = [f"{prefix}{part}" for part in get_close_matches(name.removeprefix(prefix), own_parts, n=1, cutoff=0.65)]
+    belong = f"names that begin with {prefix} belong to it, and it has: {', '.join(sorted(options)) or 'none'}"
+    hint = f"did you mean {close[0]}?" if close else belong
     meant = options[close[0]] if close else {}
     return f"{name} is not a variable of role {role} ({hint}); got: {_shown({**meant, **hidden}, value)}"
 

@@ -4,7 +4,7 @@
 """The contract of all state modules: read, compare, act unless in check mode, read again.
 
 A state module makes a plan (what was found, compared with what is wanted, and how to mend it) and hands it to
-L(converge). The records of all modules have one shape, C({id, plane, expected, actual, action[, reason]}), so that
+`converge`. The records of all modules have one shape, `{id, plane, expected, actual, action[, reason]}`, so that
 together they are the drift report.
 """
 
@@ -33,9 +33,9 @@ class InputError(SettingsError):
 class Setting:
     """One record: a single setting on one plane.
 
-    plane: C(persisted) is what the next boot will do, C(live) what is true now, C(boot) what only a reboot makes true.
+    plane: `persisted` is what the next boot will do, `live` what is true now, `boot` what only a reboot makes true.
     expected, actual: the values as text; actual is what was found when the run began; None where there is none.
-    action: C(none), C(changed), C(reboot) (a reboot is needed) or C(skipped) (this host cannot have it; see reason).
+    action: `none`, `changed`, `reboot` (a reboot is needed) or `skipped` (this host cannot have it; see reason).
     """
 
     id: str
@@ -85,7 +85,7 @@ class Settings:
         return [setting for setting in self.records if setting.action == "changed"]
 
     def as_result(self) -> dict[str, Any]:
-        """What the module returns: C(changed), C(diff), C(settings), C(reboot_required)."""
+        """What the module returns: `changed`, `diff`, `settings`, `reboot_required`."""
         differing = [setting.as_dict() for setting in self.differing]
         return {
             "changed": bool(differing),
@@ -110,7 +110,7 @@ class Plan(Protocol):
     settings: Settings
 
     def apply(self) -> None:
-        """Make every setting of action C(changed) true, or raise SettingsError naming those that could not be."""
+        """Make every setting of action `changed` true, or raise SettingsError naming those that could not be."""
 
 
 def converge(make_plan: Callable[[], Plan], *, check_mode: bool) -> Settings:

@@ -27,7 +27,7 @@ class Tunable:
     """One setting of the kernel.
 
     where: the place in the user's list, for messages. name: as the user wrote it.
-    key: the sysctl key (its one spelling, L(_boot_configuration.sysctl_key)), or the path below /sys.
+    key: the sysctl key (its one spelling, `_boot_configuration.sysctl_key`), or the path below /sys.
     path: the file, or glob, that holds the live value. value: as text; None removes what was persisted.
     required: whether a kernel without it is an error.
     """
@@ -45,7 +45,7 @@ class Tunable:
 
 
 def parse_tunables(entries: Sequence[Mapping[str, Any]], where: str = "tunables") -> list[Tunable]:
-    """Check and normalise a list of C({name, value, state, required}). Raises InputError for the first wrong one."""
+    """Check and normalise a list of `{name, value, state, required}`. Raises InputError for the first wrong one."""
     seen: dict[str, str] = {}
     tunables = []
     for position, entry in enumerate(entries):

@@ -12,8 +12,9 @@ version_added: 0.1.0
 author:
   - The mlrig.workstation engineers (@mlrig)
 description:
-  - Takes the whole list in one call. Sets the running kernel, and writes one file for C(systemd-sysctl) and one for
-    C(systemd-tmpfiles) from which the next boot sets the same values. What was written is read again.
+  - Takes the whole list in one call. Sets the running kernel, and writes the two files from which the next boot sets
+    the same values. C(/etc/sysctl.d/99-mlrig.conf) is for sysctl keys and C(/etc/tmpfiles.d/mlrig.conf) for sysfs
+    attributes. Both belong to this module, which writes them anew. What was written is read again.
   - A value that another file would override at boot, or keep from being set, is set live, and reported with a warning
     and in RV(settings), naming that file and line.
   - An attribute on a read-only mount, as in a container, is skipped. A name that the kernel does not have, a value
@@ -59,18 +60,6 @@ options:
     description: Remove what the two files hold beyond O(tunables).
     type: bool
     default: false
-  live:
-    description: Compare and set the running kernel too.
-    type: bool
-    default: true
-  sysctl_file:
-    description: The file for sysctl keys, in C(/etc/sysctl.d). It belongs to this module, which writes it anew.
-    type: path
-    default: /etc/sysctl.d/99-mlrig.conf
-  tmpfiles_file:
-    description: The file for sysfs attributes, in C(/etc/tmpfiles.d). It belongs to this module, which writes it anew.
-    type: path
-    default: /etc/tmpfiles.d/mlrig.conf
 """
 
 EXAMPLES = r"""
@@ -151,7 +140,7 @@ warnings:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._kernel_attributes import KernelAttributes
-from ..module_utils._kernel_tunables import SYSCTL_FILE, TMPFILES_FILE, Request, TunablesPlan, make_plan
+from ..module_utils._kernel_tunables import TunablesPlan, make_plan
 from ..module_utils._settings import run_state_module
 from ..module_utils._tunable_request import parse_tunables
 
@@ -171,23 +160,13 @@ def main() -> None:
                 },
             },
             "purge": {"type": "bool", "default": False},
-            "live": {"type": "bool", "default": True},
-            "sysctl_file": {"type": "path", "default": SYSCTL_FILE},
-            "tmpfiles_file": {"type": "path", "default": TMPFILES_FILE},
         },
         supports_check_mode=True,
     )
     options = module.params
 
     def plan() -> TunablesPlan:
-        request = Request(
-            tunables=parse_tunables(options["tunables"]),
-            purge=options["purge"],
-            live=options["live"],
-            sysctl_file=options["sysctl_file"],
-            tmpfiles_file=options["tmpfiles_file"],
-        )
-        return make_plan(request, KernelAttributes())
+        return make_plan(parse_tunables(options["tunables"]), KernelAttributes(), purge=options["purge"])
 
     run_state_module(module, plan)
 

@@ -14,9 +14,10 @@ author:
 description:
   - Compares all variables of a host with the argument specifications of all roles of this collection, and fails with
     one line for each that is wrong, naming the variable, the rule and the value.
-  - A name that begins with the name of a role and an underscore, and that the role does not have, is refused with the
-    nearest name that it does have.
-  - Types are strict. A text is not taken for a list, nor a quoted word for a boolean.
+  - Names that begin with the name of a role and an underscore belong to that role. One that it does not have is
+    refused, with the nearest name, or all names, that it does have.
+  - Types are strict. A text is not taken for a list, nor a quoted word for a boolean. Only the text of a template may
+    stand for a number, because with ansible-core 2.18 templates give no numbers but as texts.
   - Runs on the controller only and never touches the host.
 attributes:
   check_mode:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,17 @@ class Host:
         return KernelAttributes(self.root)
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can hold anything new."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
@@ -81,6 +94,8 @@ def as_nobody() -> Callable[[Callable[[], object]], str]:
             return message_of(act)
         reading, writing = os.pipe()
         if os.fork() == 0:
+            os.setgroups([])
+            os.setgid(65534)
             os.setuid(65534)
             os.write(writing, message_of(act).encode())
             os._exit(0)

@@ -16,7 +16,6 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._boot_configurat
     parse_sysctl,
     parse_tmpfiles,
     path_matches,
-    precedence,
     read_sysctl,
     read_tmpfiles,
     render_tmpfiles,
@@ -136,11 +135,6 @@ def test_rendered_line_is_read_as_the_same_value(value: str) -> None:
 )
 def test_path_matches(path: str, pattern: str, *, matches: bool) -> None:
     assert path_matches(path, pattern) is matches
-
-
-def test_precedence_puts_the_more_particular_name_last() -> None:
-    names = ["/sys/b", "/sys/a", "/sys/[ab]", "/sys/*"]
-    assert sorted(names, key=precedence) == ["/sys/*", "/sys/[ab]", "/sys/a", "/sys/b"]
 
 
 def _decided(boot: BootConfiguration, path: str) -> str | None:

@@ -17,7 +17,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._files import (
 )
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import SettingsError
 
-from .conftest import Host
+from .conftest import Host, full_disk
 
 NAME = "/etc/sysctl.d/99-mlrig.conf"
 DRAFT = "/etc/sysctl.d/.99-mlrig.conf.mlrig"
@@ -84,8 +84,7 @@ def test_old_text_survives_a_write_that_fails(host: Host) -> None:
 
 def test_old_text_survives_a_full_disk(host: Host) -> None:
     host.write(NAME, "old\n")
-    host.link(DRAFT, "/dev/full")
-    with pytest.raises(SettingsError, match=r"cannot write .*99-mlrig.conf: No space left"):
+    with full_disk(), pytest.raises(SettingsError, match=r"cannot write .*99-mlrig.conf: File too large"):
         replace(host.path(NAME), "new\n")
     assert host.read(NAME) == "old\n"
 

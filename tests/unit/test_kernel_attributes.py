@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_attributes import (
-    KernelAttributes,
     same_value,
 )
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import SettingsError
 
-from .conftest import Host
+from .conftest import Host, full_disk
 
 SCHEDULER = "/sys/block/sda/queue/scheduler"
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -101,7 +99,7 @@ def test_a_write_only_attribute_needs_root_first(
 def test_missing_rights_are_told_before_a_write(
     open_host: Host, as_nobody: Callable[[Callable[[], object]], str]
 ) -> None:
-    open_host.write(SWAPPINESS, "60\n").chmod(0o644)
+    open_host.write(SWAPPINESS, "60\n").chmod(0o464)  # its owner, who may be running this, cannot write it either
     message = as_nobody(lambda: open_host.attributes.read_only_reason(SWAPPINESS))
     assert message == f"{SWAPPINESS} cannot be written: that needs root"
 
@@ -129,9 +127,10 @@ def test_write_replaces_the_value(host: Host) -> None:
     assert file.read_text() == "none\n"
 
 
-def test_the_kernels_refusal_names_attribute_value_and_reason() -> None:
-    with pytest.raises(SettingsError, match="/dev/full: the kernel refuses '1': No space left on device"):
-        KernelAttributes(Path("/")).write("/dev/full", "1")
+def test_the_kernels_refusal_names_attribute_value_and_reason(host: Host) -> None:
+    host.write(SWAPPINESS, "60\n")
+    with full_disk(), pytest.raises(SettingsError, match=f"^{SWAPPINESS}: the kernel refuses '1': File too large"):
+        host.attributes.write(SWAPPINESS, "1")
 
 
 @pytest.mark.parametrize(

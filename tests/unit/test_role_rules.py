@@ -9,15 +9,17 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._role_rules impo
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import InputError
 
 HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
+PACKAGE = "must be the name of a package, without version or architecture"
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("base_packages", ["git", "libstdc++6", "libc6:i386", "tmux=3.5a-3", "gcc-14"]),
+        ("base_packages", ["git", "libstdc++6", "g++", "gcc-14", "0ad", "python3.13"]),
         ("base_unattended_upgrades_blacklist", ["^docker-(ce|cli)$", r"libc6\b"]),
         ("kernel_tuning_sysctl", {"vm.swappiness": 1, "vm.max_map_count": None}),
-        ("kernel_tuning_sysfs", {"/sys/block/nvme*/queue/scheduler": "none"}),
+        ("kernel_tuning_sysctl_defaults", {"net/ipv4/conf/eth0.7/arp_notify": 1, "net.ipv4.conf.*.rp_filter": 1}),
+        ("kernel_tuning_sysfs", {"/sys/block/nvme*/queue/scheduler": "none", "/sys/a/b": None}),
     ],
 )
 def test_right_values_pass(variable: str, value: object) -> None:
@@ -27,13 +29,22 @@ def test_right_values_pass(variable: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("base_packages", ["git", "git tmux"], "base_packages[1] must be the name of a package; got: 'git tmux'"),
-        ("base_packages", ["--purge"], "base_packages[0] must be the name of a package; got: '--purge'"),
-        ("base_packages_defaults", [""], "base_packages_defaults[0] must be the name of a package; got: ''"),
+        ("base_packages", ["git", "git tmux"], f"base_packages[1] {PACKAGE}; got: 'git tmux'"),
+        ("base_packages", ["--purge"], f"base_packages[0] {PACKAGE}; got: '--purge'"),
+        ("base_packages", ["tmux=3.5a-3"], f"base_packages[0] {PACKAGE}; got: 'tmux=3.5a-3'"),
+        ("base_packages", ["libc6:i386"], f"base_packages[0] {PACKAGE}; got: 'libc6:i386'"),
+        ("base_packages", ["tmux-"], f"base_packages[0] {PACKAGE}; got: 'tmux-'"),
+        ("base_packages_defaults", [""], f"base_packages_defaults[0] {PACKAGE}; got: ''"),
         ("base_unattended_upgrades_blacklist", ["a", "b("], "[1] must be a Python regular expression (missing )"),
         ("base_unattended_upgrades_blacklist", ['a"; b'], "[0] must be printable text without double quotes"),
         ("base_unattended_upgrades_blacklist", ["a\nb"], "[0] must be printable text without double quotes"),
         ("kernel_tuning_sysfs", {HUGEPAGE: "never"}, "variable of its own, kernel_tuning_transparent_hugepage"),
+        ("kernel_tuning_sysfs", {"vm.swappiness": 1}, "a path below /sys (sysctl keys belong in kernel_tuning_sysctl)"),
+        ("kernel_tuning_sysfs", {"/sys/a/b": True}, "must not be a YAML boolean"),
+        ("kernel_tuning_sysctl", {HUGEPAGE: "never"}, f"[{HUGEPAGE!r}] must be a sysctl key"),
+        ("kernel_tuning_sysctl_defaults", {"/sys/a": None}, "(paths below /sys belong in kernel_tuning_sysfs)"),
+        ("kernel_tuning_sysctl", {"/etc/passwd": 1}, "must be a sysctl key such as vm.swappiness"),
+        ("kernel_tuning_sysctl", {"vm/swappiness": 1}, "must be spelled vm.swappiness"),
         ("kernel_tuning_sysctl", {"kernel.sysrq": True}, "must not be a YAML boolean"),
     ],
 )

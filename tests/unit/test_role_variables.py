@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.mlrig.workstation.plugins.module_utils._role_variables import Options, find_problems
+import yaml
+from ansible_collections.mlrig.workstation.plugins.action.validate_variables import _load_specifications, _validate
+from ansible_collections.mlrig.workstation.plugins.module_utils._role_variables import find_problems, restore_numbers
 
+CHECKOUT = Path(__file__).parents[2]
+OWN_FILES = [
+    *sorted(CHECKOUT.glob("molecule/*/variables.yml")),
+    *sorted(CHECKOUT.glob("inventory/reference/host_vars/*.yml")),
+]
 ROLES: dict[str, dict[str, dict[str, Any]]] = {
     "disk": {
         "disk_count": {"type": "int", "default": 1},
@@ -46,10 +54,6 @@ ROLES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def _validate(options: Options, values: Mapping[str, Any]) -> list[str]:
-    return list(ArgumentSpecValidator(options).validate(values).error_messages)
-
-
 def problems(variables: dict[str, Any], secret: tuple[str, ...] = ()) -> list[str]:
     return find_problems(ROLES, variables, _validate, secret)
 
@@ -81,8 +85,18 @@ def test_right_variables_and_those_of_others_pass(variables: dict[str, Any]) -> 
     ("variables", "start", "end"),
     [
         ({"disk_cuont": 1}, "disk_cuont is not a variable of role disk (did you mean disk_count?)", "1"),
-        ({"disk_zzzzzzzzz": "x"}, "disk_zzzzzzzzz is not a variable of role disk (it has: disk_anything, ", "'x'"),
-        ({"bare_x": 1}, "bare_x is not a variable of role bare (it has: none)", "1"),
+        ({"disk_lables": 1}, "disk_lables is not a variable of role disk (did you mean disk_label?)", "1"),
+        (
+            {"disk_url": "x"},
+            "disk_url is not a variable of role disk (names that begin with disk_ belong to it, and it has: disk_any",
+            "'x'",
+        ),
+        (
+            {"kernel_tuning_xyz": 1},
+            "kernel_tuning_xyz is not a variable of role kernel_tuning (names that begin with kernel_tuning_ belong",
+            "1",
+        ),
+        ({"bare_x": 1}, "bare_x is not a variable of role bare (names that begin with bare_ belong", "1"),
         ({"disk_count": "3"}, "disk_count must be of type int (a number without quotes; on the command line", "'3'"),
         ({"disk_count": True}, "disk_count must be of type int", "True"),
         ({"disk_count": 1.5}, "disk_count must be of type int", "1.5"),
@@ -115,7 +129,7 @@ def test_right_variables_and_those_of_others_pass(variables: dict[str, Any]) -> 
         ({"disk_mounts": [{"path": "/a", "sise": 1}]}, "disk_mounts: disk_mounts.sise. Supported", "(not shown)"),
         ({"kernel_tuning_sysctl": {"vm.x": True}}, "kernel_tuning_sysctl['vm.x'] must not be a YAML boolean", "True"),
         ({"kernel_tuning_sysctl": {"vm/x": 1}}, "kernel_tuning_sysctl['vm/x'] must be spelled vm.x", "'vm/x'"),
-        ({"kernel_tuning_sysfs": {"/etc/x": 1}}, "kernel_tuning_sysfs['/etc/x'] must be a sysctl key", "'/etc/x'"),
+        ({"kernel_tuning_sysfs": {"/etc/x": 1}}, "kernel_tuning_sysfs['/etc/x'] must be a path below /sys", "'/etc/x'"),
     ],
 )
 def test_each_problem_names_variable_rule_and_value(variables: dict[str, Any], start: str, end: str) -> None:
@@ -147,3 +161,61 @@ def test_secrets_are_not_shown(variables: dict[str, Any], secret: tuple[str, ...
     [problem] = problems(variables, secret)
     assert "hush" not in problem
     assert problem.endswith("; got: (not shown)")
+
+
+MOUNTS = ROLES["disk"]["disk_mounts"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "restored"),
+    [
+        ({"type": "int"}, "5", 5),
+        ({"type": "int"}, "-5", -5),
+        ({"type": "int"}, 5, 5),
+        ({"type": "float"}, "0.5", 0.5),
+        ({"type": "float"}, "5", 5.0),
+        ({"type": "int"}, "0.5", "0.5"),
+        ({"type": "int"}, "five", "five"),
+        ({"type": "int"}, "", ""),
+        ({"type": "int"}, None, None),
+        ({"type": "int"}, True, True),
+        ({"type": "int"}, ["5"], ["5"]),
+        ({"type": "str"}, "5", "5"),
+        ({}, "5", "5"),
+        ({"type": "dict"}, {"a": "5"}, {"a": "5"}),
+        ({"type": "list", "elements": "int"}, ["5", 6, "x"], [5, 6, "x"]),
+        ({"type": "list"}, ["5"], ["5"]),
+        (MOUNTS, [{"path": "1", "size": "2", "other": "3"}], [{"path": "1", "size": 2, "other": "3"}]),
+        (MOUNTS, [{"inner": {"level": "1"}}, "4"], [{"inner": {"level": 1}}, "4"]),
+    ],
+)
+def test_numbers_that_templates_made_texts_are_restored(spec: dict[str, Any], value: object, restored: object) -> None:
+    assert repr(restore_numbers(spec, value)) == repr(restored)
+
+
+def _own_problems(variables: Mapping[str, Any]) -> list[str]:
+    return find_problems(_load_specifications(), variables, _validate)
+
+
+@pytest.mark.parametrize("file", OWN_FILES, ids=lambda file: str(file.relative_to(CHECKOUT)))
+def test_our_own_variables_are_right(file: Path) -> None:
+    assert _own_problems(yaml.safe_load(file.read_text())) == []
+
+
+def test_commented_examples_of_the_inventory_are_right() -> None:
+    """Lines such as `# name: value`, without the prose between them."""
+    text = (CHECKOUT / "inventory/hosts.yml").read_text()
+    examples = yaml.safe_load("\n".join(re.findall(r"^ +# ( *[\w.]+:(?: .*)?)$", text, re.MULTILINE)))
+    assert {"base_packages", "kernel_tuning_sysctl"} <= examples.keys()
+    assert _own_problems(examples) == []
+
+
+def test_variables_that_the_readme_shows_are_right() -> None:
+    [example] = re.findall(r"^```yaml\n(.*?)^```", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    examples = yaml.safe_load(example)
+    assert {"base_packages", "kernel_tuning_sysctl"} <= examples.keys()
+    assert _own_problems(examples) == []
+
+
+def test_a_wrong_variable_of_our_own_would_be_found() -> None:
+    assert len(_own_problems({"base_pakages": [], "kernel_tuning_sysctl": {"net/ipv4/tcp_sack": 1}})) == 2

@@ -57,6 +57,7 @@ WRONG_VARIABLES = [
     ),
     ("too little space", {"preflight_free_space": 10**6}, ["1000000 GiB free on /", "preflight_free_space", "GiB"]),
     ("not root", {"ansible_become": False}, ["become root", "got: rig"]),
+    ("too little space in /boot", {"preflight_free_boot_space": 10**9}, ["1000000000 MiB free on /boot", "MiB"]),
 ]
 
 

@@ -10,7 +10,7 @@ DRIFT = [
     "echo kernel.sysrq=1 >>/etc/sysctl.d/99-mlrig.conf",
     "rm /etc/tmpfiles.d/mlrig.conf",
     "sed -i /nvidia/d /etc/apt/apt.conf.d/52mlrig-unattended-upgrades",
-    "apt-get --yes --quiet=2 purge tree",
+    "apt-get --yes --quiet=2 -o DPkg::Lock::Timeout=300 purge tree",
     "systemctl disable --now apt-daily.timer",
 ]
 TASKS = {
@@ -46,10 +46,11 @@ def test_drift_is_reported_then_mended_then_gone(site, hosts):
 
     for name, host in hosts.items():
         assert reported.changed(name) == TASKS - {"Install what is missing"} | {"Say what would be installed"}
-        assert reported.results[name]["Say what would be installed"]["msg"] == ["tree"]
+        assert reported.results[name]["Say what would be installed"]["msg"] == {"missing": ["tree"], "unfinished": []}
         assert mended.changed(name) == TASKS
         assert drifted_settings(reported, name) == drifted_settings(mended, name) == SETTINGS
         assert afterwards.changed(name) == set()
         assert host.check_output(f"sysctl --values {KEEPALIVE}") == "600"
         assert host.package("tree").is_installed
         assert host.service("apt-daily.timer").is_enabled
+        assert host.service("apt-daily.timer").is_running
