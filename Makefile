@@ -3,12 +3,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # A virtual environment knows where it lies: a checkout that moved needs a new one.
-VENV := .venv/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+CHECKSUM := $(shell pwd | cksum | cut -d ' ' -f 1)
+VENV := .venv/ready-$(CHECKSUM)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MOLECULE_GLOB := molecule/*/molecule.yml
 # The home directory is left alone. Paths of sockets must be short, and a checkout's may be long.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
-export ANSIBLE_SSH_CONTROL_PATH_DIR := $(shell mktemp --dry-run --tmpdir mlrig-XXXXXXXXXX)
+export ANSIBLE_SSH_CONTROL_PATH_DIR := /tmp/mlrig-$(shell id -u)-$(CHECKSUM)
+# An idle connection would otherwise live on for minutes.
+FORGET_CONNECTIONS := for socket in $(ANSIBLE_SSH_CONTROL_PATH_DIR)/*; do ssh -q -O exit -o ControlPath=$$socket - 2>/dev/null || true; done; rm -rf $(ANSIBLE_SSH_CONTROL_PATH_DIR)
 
 .PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule docs lock clean
 
@@ -28,7 +31,7 @@ demo-ssh: $(VENV) ## open a shell on the rig that demo brought up
 	@python tests/hosts/demo.py ssh
 
 demo-down: $(VENV) ## remove the rig that demo brought up
-	@python tests/hosts/demo.py down
+	@trap '$(FORGET_CONNECTIONS)' EXIT; python tests/hosts/demo.py down
 
 test: $(VENV) ## everything: lint, unit, sanity, molecule
 	@tests/tools/stages lint unit sanity molecule
@@ -46,13 +49,17 @@ sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and
 	@tests/tools/sanity
 
 molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
-	@trap 'tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test --no-command-borders $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test --no-command-borders $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
-	@tests/tools/generated
+	@tests/tools/generate
 
 lock: ## bring requirements-dev.txt in step with pyproject.toml (delete it first to upgrade everything)
 	@tests/tools/lock
 
-clean: ## remove .venv, caches and built files
+clean: ## remove the rig that demo brought up, .venv, caches and built files
+	@[[ ! -e .cache/demo ]] || $(MAKE) --no-print-directory demo-down
+	@[[ ! -e .cache/engine ]] || tests/hosts/engine down
+	@[[ ! -e .cache/engine ]] || { echo 'clean: .cache is needed to stop that engine later; nothing is removed'; exit 1; }
+	@$(FORGET_CONNECTIONS)
 	rm -rf .venv .cache .ansible mlrig-workstation-*.tar.gz

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import testinfra
@@ -58,19 +60,27 @@ class Site:
         return Run(done.returncode, "\n".join(map(str, messages)), results)
 
     def kill_when(self, condition: Callable[[], bool], *arguments: str) -> bool:
-        """Start a run and kill its whole process group (SIGKILL) once a condition holds; False when it never did."""
+        """Start a run and kill it (SIGKILL) once a condition holds; False when it never did."""
+        mark = f"MLRIG_TEST_RUN={uuid4()}"
         with subprocess.Popen(
-            self.command(*arguments),
+            ["env", mark, *self.command(*arguments)],
             cwd=CHECKOUT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         ) as process:
             while process.poll() is None:
                 if condition():
-                    os.killpg(process.pid, signal.SIGKILL)
+                    _kill_all(mark)
                     return True
         return False
+
+
+def _kill_all(mark: str) -> None:
+    """Kill all processes with this in their environment: Ansible's workers leave the process group of their parent."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in environment.read_bytes():
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +94,8 @@ _VOLATILE = ("/var/log", "/var/lib/systemd", "/var/cache/ldconfig", "/tmp", "/va
 
 def list_files(host: Host) -> dict[str, str]:
     """Every file of a host with its type, owner, mode, the target of a link, and the checksum of a regular file."""
+    # What timers start changes files at any time. The timers themselves run on, as the roles want them.
+    host.check_output("systemctl mask --runtime $(systemctl show --property=Triggers --value '*.timer')")
     pruned = " -o ".join(f"-path {path}" for path in _VOLATILE)
     find = f"find / -xdev \\( {pruned} \\) -prune -o"
     described = host.check_output(f"{find} -printf '%p\\t%y %u:%g %m %l\\n'")

@@ -28,8 +28,9 @@ from requests.exceptions import RequestException
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "test_hosts"
-RECIPE = ("bootstrap", "image", "images.py", "prefetch.yml", "repository")
+RECIPE = ("debian-rootfs", "image", "images.py", "prefetch.yml", "repository")
 SECONDS_WITHOUT_A_WORD_FROM_A_REGISTRY = 15
+SECONDS_IN_A_WEEK = 7 * 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ class Workshop:
         return bool(self.client.images.list(name=image))
 
     def forget_older(self, image: str) -> None:
-        """Removes the tags of former recipes, except those that a container still uses."""
-        for other in self.client.images.list(name=image.partition(":")[0]):
-            for old in set(other.tags) - {image}:
+        """Removes the tags of other recipes, except recent ones, which another checkout may need, and those in use."""
+        for other in self.client.api.images(name=image.partition(":")[0]):
+            if time.time() - other["Created"] < SECONDS_IN_A_WEEK:
+                continue
+            for old in set(other["RepoTags"]) - {image}:
                 try:
                     self.client.images.remove(old)
                 except APIError:
@@ -97,10 +100,10 @@ class Workshop:
             return None
 
     def stand_in(self) -> str:
-        image = tag("bootstrap", (HERE / "bootstrap").read_bytes())
+        image = tag("debian-rootfs", (HERE / "debian-rootfs").read_bytes())
         if not self.has(image):
             say("making a Debian 13 with mmdebstrap, as no registry answers")
-            command = [HERE / "bootstrap", CACHE / "bootstrap"]
+            command = [HERE / "debian-rootfs", CACHE / "debian-rootfs"]
             archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             repository, version = image.split(":")
             self.client.api.import_image_from_data(archive, repository=repository, tag=version)
