@@ -4,6 +4,7 @@ The rig plays one machine of inventory/reference (RIG=name): its variables, on t
 """
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -68,11 +69,12 @@ def playbook(*arguments: str) -> str:
 
 def test_host(action: str, rig: str) -> None:
     """Create or destroy the rig's container, by the playbook that Molecule uses too."""
-    variables = (
-        f'{{"test_hosts_scope": "demo", "test_hosts_directory": "{DEMO}",'
-        f' "test_hosts": [{{"name": "{rig}", "image": "{IMAGE}"}}]}}'
-    )
-    playbook("--extra-vars", variables, f"tests/hosts/{action}.yml")
+    variables = {
+        "test_hosts_scope": "demo",
+        "test_hosts_directory": str(DEMO),
+        "test_hosts": [{"name": rig, "image": IMAGE}],
+    }
+    playbook("--extra-vars", json.dumps(variables), f"tests/hosts/{action}.yml")
 
 
 def ssh_command(*remote: str) -> list[str]:
