@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,15 +35,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Site:
-    """Runs playbooks/site.yml on the hosts of the scenario, with the variables of the scenario if it has any."""
+    """Runs a playbook on the hosts of the scenario, with the variables of the scenario if it has any."""
 
     inventory: str
     scenario: Path
+    playbook: str = "playbooks/site.yml"
 
     def command(self, *arguments: str) -> list[str]:
         variables = self.scenario / "variables.yml"
         extra = ["--extra-vars", f"@{variables}"] if variables.exists() else []
-        return ["ansible-playbook", "-i", self.inventory, *extra, *arguments, "playbooks/site.yml"]
+        return ["ansible-playbook", "-i", self.inventory, *extra, *arguments, self.playbook]
 
     def run(self, *arguments: str) -> Run:
         environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"}
@@ -86,6 +87,12 @@ def _kill_all(mark: str) -> None:
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest) -> Site:
     return Site(request.config.getoption("--ansible-inventory"), Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]))
+
+
+@pytest.fixture(scope="session")
+def role(site: Site) -> Site:
+    """Runs only the role that the scenario is named after."""
+    return replace(site, playbook="molecule/shared/converge.yml")
 
 
 # Written by logging in and looking around, which is no change.

@@ -29,7 +29,15 @@ def refuse_if_unwritable(path: Path) -> None:
         raise SettingsError(f"cannot write {path}: {cause}")
 
 
-def replace(path: Path, text: str | None) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, for everyone to read, whatever the umask."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
+
+
+def replace(path: Path, text: str | None, mode: int = 0o644) -> None:
     """Give an owned file this text, or remove it for None; a reader, or a power cut, sees the old or the new text.
 
     Raises SettingsError naming the file; the old file is then untouched.
@@ -40,10 +48,10 @@ def replace(path: Path, text: str | None) -> None:
         if text is None:
             path.unlink(missing_ok=True)
         else:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(path.parent)
             with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
                 stream.write(text)
-                os.fchmod(stream.fileno(), 0o644)
+                os.fchmod(stream.fileno(), mode)
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(path)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ._gpu_request import parse_cards, parse_entries
 from ._settings import InputError
 from ._tunable_request import parse_values
 
@@ -54,10 +55,12 @@ def _check_sysfs(values: Mapping[str, Any], where: str) -> None:
         raise InputError(f"{where}[{_TRANSPARENT_HUGEPAGE!r}]", rule, values[_TRANSPARENT_HUGEPAGE])
 
 
-RULES: Mapping[str, Callable[[Any, str], None]] = {
+RULES: Mapping[str, Callable[[Any, str], object]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
     "base_unattended_upgrades_blacklist": _check_patterns,
+    "gpu_tuning_cards": parse_cards,
+    "gpu_tuning_gpus": parse_entries,
     "kernel_tuning_sysctl": _check_sysctl,
     "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,

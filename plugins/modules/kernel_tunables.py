@@ -141,7 +141,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._kernel_attributes import KernelAttributes
 from ..module_utils._kernel_tunables import TunablesPlan, make_plan
-from ..module_utils._settings import run_state_module
+from ..module_utils._settings import converge, run_state_module
 from ..module_utils._tunable_request import parse_tunables
 
 
@@ -168,7 +168,7 @@ def main() -> None:
     def plan() -> TunablesPlan:
         return make_plan(parse_tunables(options["tunables"]), KernelAttributes(), purge=options["purge"])
 
-    run_state_module(module, plan)
+    run_state_module(module, lambda: converge(plan, check_mode=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Module:
     def exit_json(self, **result: object) -> None:
         self.results.append(result)
 
-    def fail_json(self, msg: str) -> None:
+    def fail_json(self, msg: str, **_result: object) -> None:
         self.failures.append(msg)
 
 
@@ -175,8 +175,21 @@ def test_check_mode_makes_the_same_record_and_does_not_act() -> None:
 
 def test_a_value_that_does_not_take_is_named() -> None:
     lamp = Lamp(takes={"on": "dim"})
-    with pytest.raises(SettingsError, match=r"lamp \(live\) did not take: set to 'on', reads 'dim'"):
-        converge(lamp.plan, check_mode=False)
+    reason = "did not take: set to 'on', reads 'dim'"
+    failed = Setting("lamp", "live", "on", "off", "failed", reason)
+    assert converge(lamp.plan, check_mode=False).failed == [failed]
+    module = Module()
+    run_state_module(module, lambda: converge(Lamp(takes={"on": "dim"}).plan, check_mode=False))
+    assert (module.failures, module.results) == ([f"lamp (live): {reason}"], [])
+
+
+def test_what_failed_keeps_its_reason_and_stops_no_other() -> None:
+    settings = Settings()
+    good = settings.compare("lamp", "live", "on", "off")
+    lost = settings.fail("fan", "live", "on", None, "lost")
+    settings.amend(lost, "skipped", "not supported")
+    assert (settings.failed, settings.differing) == ([lost], [good])
+    assert settings.as_result()["changed"] is True
 
 
 @pytest.mark.parametrize(
@@ -190,13 +203,13 @@ def test_a_value_that_does_not_take_is_named() -> None:
 )
 def test_errors_fail_the_module_once(error: Exception, message: str) -> None:
     module = Module()
-    run_state_module(module, Lamp(broken=error).plan)
+    run_state_module(module, lambda: converge(Lamp(broken=error).plan, check_mode=False))
     assert (module.failures, module.results) == ([message], [])
 
 
 def test_a_mistake_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        run_state_module(Module(), Lamp(broken=ZeroDivisionError()).plan)
+        run_state_module(Module(), lambda: converge(Lamp(broken=ZeroDivisionError()).plan, check_mode=False))
 
 
 @pytest.mark.parametrize("check_mode", [True, False], ids=["check", "real"])
@@ -209,9 +222,9 @@ def test_module_exits_once_with_result_and_warnings(*, check_mode: bool) -> None
 
     lamp = Lamp(value="on")
     module = Module(check_mode=check_mode)
-    run_state_module(module, lamp.plan)
+    run_state_module(module, lambda: converge(lamp.plan, check_mode=check_mode))
     assert module.results == [converge(lamp.plan, check_mode=True).as_result()]
     assert module.failures == []
     warned = Module(check_mode=True)
-    run_state_module(warned, plan)
+    run_state_module(warned, lambda: converge(plan, check_mode=True))
     assert warned.warnings == ["the fuse is weak"]

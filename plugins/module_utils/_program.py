@@ -1,0 +1,86 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program mlrig on the host: what must work without Ansible."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ._gpu_configuration import CONFIGURATION
+from ._gpu_program import FAILED, WRONG_INPUT, apply, reset, status
+from ._settings import RequestError, SettingsError
+
+_DESCRIPTION = """\
+The on-host program of the Ansible collection mlrig.workstation.
+
+mlrig gpu sets persistence mode, power limit, clock locks and compute mode of NVIDIA GPUs. The role gpu_tuning
+configures it, and makes it run at boot, after the driver was loaded again, and after resume."""
+
+_EPILOG = f"""\
+files:
+  {CONFIGURATION}
+      What is wanted, such as {{"gpus": [{{"match": "all", "persistence_mode": true}}]}}: the options cards, gpus and
+      strict of the Ansible module mlrig.workstation.nvidia_gpu. The role gpu_tuning writes this file.
+  /run/mlrig/gpu/
+      What was set since boot, for each GPU: no driver tells which clocks are locked.
+
+exit status:
+  0   all is as wanted, or was made so; also on a host without an NVIDIA GPU
+  1   a GPU could not be read or set, or the driver hangs; all others were set
+  2   wrong arguments, or a wrong configuration; nothing was changed
+  3   status: something differs from what is wanted
+  4   there is a GPU, but its driver is missing, not loaded, or waits for a reboot
+
+examples:
+  mlrig gpu status            what every GPU is set to, and whether that is as wanted
+  mlrig gpu apply --force     lock the clocks again after another program has changed them
+  mlrig gpu reset             power limits and clocks back to the driver's defaults, until the next apply"""
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
+    "apply": ("bring the GPUs to what is wanted", apply),
+    "status": ("compare the GPUs with what is wanted, and change nothing", status),
+    "reset": ("give power limits, clocks and compute modes back to the driver", reset),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("mlrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    subjects = parser.add_subparsers(required=True, metavar="gpu")
+    gpu = subjects.add_parser("gpu", help="NVIDIA GPUs", epilog=_EPILOG, formatter_class=raw)
+    commands = gpu.add_subparsers(required=True, metavar="apply|status|reset")
+    for name, (summary, command) in _COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=_EPILOG, formatter_class=raw)
+        sub.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+        if command is not reset:
+            sub.add_argument("--config", type=Path, default=CONFIGURATION, help="instead of %(default)s")
+        if command is apply:
+            sub.add_argument("--force", action="store_true", help="lock clocks again, even if that is on record")
+        sub.set_defaults(command=command, root=Path("/"))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except RequestError as error:
+        _complain(error, options)
+        return WRONG_INPUT
+    except (SettingsError, OSError) as error:
+        _complain(error, options)
+        return FAILED
+
+
+def _complain(error: Exception, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps({"error": str(error)}, indent=2))
+    else:
+        print(f"mlrig: {error}", file=sys.stderr)
