@@ -13,7 +13,7 @@ export ANSIBLE_SSH_CONTROL_PATH_DIR := /tmp/mlrig-$(shell id -u)-$(CHECKSUM)
 # An idle connection would otherwise live on for minutes.
 FORGET_CONNECTIONS := for socket in $(ANSIBLE_SSH_CONTROL_PATH_DIR)/*; do ssh -q -O exit -o ControlPath=$$socket - 2>/dev/null || true; done; rm -rf $(ANSIBLE_SSH_CONTROL_PATH_DIR)
 
-.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule docs lock clean
+.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule bench docs lock clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,7 @@ demo-down: $(VENV) ## remove the rig that demo brought up
 test: $(VENV) ## everything: lint, unit, sanity, molecule
 	@tests/tools/stages lint unit sanity molecule
 
-test-fast: $(VENV) ## what takes less than a minute: lint, unit
+test-fast: $(VENV) ## what needs no container: lint, unit
 	@tests/tools/stages lint unit
 
 lint: $(VENV) ## run all linters, and see whether the generated documentation is up to date
@@ -50,6 +50,9 @@ sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and
 
 molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
 	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test --no-command-borders $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+
+bench: $(VENV) ## measure what asking and setting eight GPUs costs, beside nvidia-smi
+	@python tests/bench/gpus.py
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generate

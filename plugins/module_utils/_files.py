@@ -12,9 +12,9 @@ from ._settings import SettingsError
 
 
 def read_if_there(path: Path) -> str | None:
-    """The text of a file, or None where there is none."""
+    """The text of a file, with its ends of lines as they are, or None where there is no file."""
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return path.read_bytes().decode(errors="surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -23,8 +23,8 @@ _KEYS = ("cards", "gpus", "strict")
 
 def parse_request(options: Mapping[str, Any], where: str = "", *, purge: bool, force: bool) -> GpuRequest:
     """The request in `{cards, gpus, strict}`, of which each may be left out. Raises InputError."""
-    cards = parse_cards(options.get("cards") or [], f"{where}cards")
-    entries = parse_entries(options.get("gpus") or [], f"{where}gpus")
+    cards = parse_cards(options.get("cards", []), f"{where}cards")
+    entries = parse_entries(options.get("gpus", []), f"{where}gpus")
     strict = options.get("strict", False)
     if not isinstance(strict, bool):
         raise InputError(f"{where}strict", "must be true or false", strict)
@@ -33,11 +33,13 @@ def parse_request(options: Mapping[str, Any], where: str = "", *, purge: bool, f
 
 def read_configuration(root: Path, file: Path, *, force: bool = False) -> GpuRequest:
     """Raises RequestError that names the file."""
-    text = read_if_there(root / file.absolute().relative_to("/"))
-    if text is None:
-        raise RequestError(f"{file} does not exist: the role gpu_tuning writes it")
     try:
+        text = (root / file.absolute().relative_to("/")).read_text(encoding="utf-8")
         document = json.loads(text)
+    except FileNotFoundError:
+        raise RequestError(f"{file} does not exist: the role gpu_tuning writes it") from None
+    except OSError as error:
+        raise RequestError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise RequestError(f"{file} must be JSON: {error}") from error
     if not isinstance(document, dict) or not document.keys() <= {"managed_by", *_KEYS}:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -73,27 +74,27 @@ class GpuPlan:
 
     def apply(self) -> None:
         """One GPU that refuses does not stop the others."""
-        for gpu in {act.gpu.id: act.gpu for act in self.acts}.values():
-            self.records.refuse_if_unwritable(gpu.id)
-        for act in self.acts:
-            self.doing(f"setting {act.name} of {act.gpu} to {act.target.text}")
-            self.records.forget(act.gpu.id, act.name)
-            try:
-                GPU_SETTINGS[act.name].apply(self.nvml, act.gpu, act.target)
-            except self.nvml.NVMLError as error:
-                self._explain_refusal(act, error)
-            else:
-                if act.keep_record:
-                    self.records.store(act.gpu.id, act.name, act.target.text)
+        acts = {gpu_id: list(group) for gpu_id, group in groupby(self.acts, lambda act: act.gpu.id)}
+        for gpu_id in acts:
+            self.records.refuse_if_unwritable(gpu_id)
+        for gpu_id, its_acts in acts.items():
+            self.records.forget(gpu_id, [act.name for act in its_acts])
+            set_now = {act.name: text for act in its_acts if (text := self._set(act)) is not None}
+            self.records.store(gpu_id, set_now)
 
-    def _explain_refusal(self, act: _Act, error: Any) -> None:
-        reason = f"{act.gpu}: cannot set {act.name} to {act.target.text}: {explain(error)}"
-        if not is_not_had(error):
-            self.settings.amend(act.setting, "failed", reason)
-            return
-        # Only trying tells: remembered, so that the next run, or check mode, need not try.
-        self.records.store(act.gpu.id, act.name, _NOT_SUPPORTED)
-        self.settings.amend(act.setting, "failed" if self.request.strict else "skipped", reason)
+    def _set(self, act: _Act) -> str | None:
+        """What is to be recorded of it, if anything."""
+        self.doing(f"setting {act.name} of {act.gpu} to {act.target.text}")
+        try:
+            GPU_SETTINGS[act.name].apply(self.nvml, act.gpu, act.target)
+        except self.nvml.NVMLError as error:
+            reason = f"{act.gpu}: cannot set {act.name} to {act.target.text}: {explain(error)}"
+            if not is_not_had(error):
+                self.settings.amend(act.setting, "failed", reason)
+                return None
+            self.settings.amend(act.setting, "failed" if self.request.strict else "skipped", reason)
+            return _NOT_SUPPORTED  # only trying tells: so the next run, or check mode, need not try
+        return act.target.text if act.keep_record else None
 
 
 def make_plan(
@@ -155,7 +156,9 @@ def _compare_gpu(plan: GpuPlan, gpu: Gpu, wishes: Mapping[str, _Wish]) -> None:
         wishes = {**_leftovers(recorded), **wishes}
     plan.doing(f"reading persistence_mode of {gpu}")
     forgetful = not plan.just_set and _is_forgetful(plan.nvml, gpu)
-    if forgetful or (plan.request.force and not plan.just_set):
+    if plan.request.force and not plan.just_set:
+        recorded = {}
+    elif forgetful:
         recorded = {name: text for name, text in recorded.items() if text == _NOT_SUPPORTED}
     for name in GPU_SETTINGS:
         if name in wishes:

@@ -9,7 +9,7 @@ A record counts as long as its epoch lasts. What ends the epoch may have ended t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -71,14 +71,15 @@ class GpuRecords:
         except (ValueError, AttributeError, KeyError):
             return {}  # not as this file is written: not to be relied on
 
-    def forget(self, uuid: str, name: str) -> None:
-        """Before a setting is touched, so that a run killed in between leaves no record that is not true."""
-        kept = self.load(uuid)
-        if kept.pop(name, None) is not None:
-            self._write(uuid, kept)
+    def forget(self, uuid: str, names: Collection[str]) -> None:
+        """Before settings are touched, so that a run killed in between leaves no record that is not true."""
+        found = self.load(uuid)
+        if not found.keys().isdisjoint(names):
+            self._write(uuid, {name: text for name, text in found.items() if name not in names})
 
-    def store(self, uuid: str, name: str, text: str) -> None:
-        self._write(uuid, {**self.load(uuid), name: text})
+    def store(self, uuid: str, settings: Mapping[str, str]) -> None:
+        if settings:
+            self._write(uuid, {**self.load(uuid), **settings})
 
     def refuse_if_unwritable(self, uuid: str) -> None:
         refuse_if_unwritable(self._path(uuid))

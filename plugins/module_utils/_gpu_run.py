@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ._files import make_folder
 from ._gpu_plan import GpuPlan, GpuRequest, describe, make_plan
 from ._gpus import Gpu
 from ._nvml import NO_HARDWARE, BindingMissingError, DriverUnavailableError, connect, has_hardware
-from ._settings import Settings, converge
+from ._settings import Settings, SettingsError, converge
 from ._watchdog import PATIENCE, Doing, call_guarded
 
 _LOCK = "run/mlrig/gpu.lock"
@@ -36,15 +37,23 @@ def run(request: GpuRequest, *, check_mode: bool, root: Path = Path("/"), patien
     """Bring the GPUs to what is wanted, or in check mode only compare.
 
     Raises RequestError for a request that does not fit this host, before anything is changed; SettingsError for a
-    driver that hangs and, unless in check mode, for a GPU without nvidia-ml-py. Settings tell what a GPU refuses.
+    driver or another run that hangs and, unless in check mode, for a GPU without nvidia-ml-py. Settings tell what a GPU
+    refuses.
     """
-    return call_guarded(lambda doing: _run(request, doing, check_mode=check_mode, root=root), patience=patience)
+    with _alone(root, patience, check_mode=check_mode) as lock:
+
+        def work(doing: Doing) -> GpuRun:
+            if lock is not None:
+                lock.close()  # a child that is left behind must not hold it
+            return _run(request, doing, check_mode=check_mode, root=root)
+
+        return call_guarded(work, patience=patience)
 
 
 def _run(request: GpuRequest, doing: Doing, *, check_mode: bool, root: Path) -> GpuRun:
-    doing("starting")
+    doing("loading NVML")
     try:
-        with connect() as nvml, _alone(root, doing, check_mode=check_mode):
+        with connect() as nvml:
             return _converge(nvml, request, doing, check_mode=check_mode, root=root)
     except DriverUnavailableError as error:
         if not has_hardware(root):
@@ -69,17 +78,30 @@ def _converge(nvml: Any, request: GpuRequest, doing: Doing, *, check_mode: bool,
 
 
 @contextmanager
-def _alone(root: Path, doing: Doing, *, check_mode: bool) -> Iterator[None]:
+def _alone(root: Path, patience: float, *, check_mode: bool) -> Iterator[IO[str] | None]:
     """Two runs at once, as at boot, would each overwrite what the other recorded."""
-    lock = root / _LOCK
     if check_mode or os.geteuid() != 0:
-        yield
+        yield None
         return
-    make_folder(lock.parent)
-    with lock.open("w") as stream:
-        doing("waiting for another run of mlrig, which is setting GPUs")
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    make_folder((root / _LOCK).parent)
+    with (root / _LOCK).open("w") as lock:
+        _wait_for(lock, patience)
+        yield lock
+
+
+def _wait_for(lock: IO[str], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"another run of mlrig has been setting GPUs for {patience:.0f} s (it holds /{_LOCK})"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _skip_all(request: GpuRequest, reason: str) -> Settings:

@@ -93,8 +93,8 @@ class PowerLimit:
         lowest, highest = limits
         asked = round(wanted.of(default) if wanted.is_percentage else wanted.number * 1000)
         if lowest <= asked <= highest:
-            # Whole watts, as nvidia-smi shows them; the ends of the range need not be whole.
-            limit = min(max(round(asked / 1000) * 1000, lowest), highest)
+            # A percentage gives whole watts; the ends of the range need not be whole.
+            limit = min(max(round(asked, -3), lowest), highest) if wanted.is_percentage else asked
             return Target(_watts(limit), (limit,))
         beyond = f"{_watts(lowest)} to {_watts(highest)}, the range of {gpu}"
         if clamp:

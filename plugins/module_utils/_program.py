@@ -31,7 +31,7 @@ files:
 
 exit status:
   0   all is as wanted, or was made so; also on a host without an NVIDIA GPU
-  1   a GPU could not be read or set, or the driver hangs; all others were set
+  1   a GPU could not be read or set, while all others were; or the driver hangs
   2   wrong arguments, or a wrong configuration; nothing was changed
   3   status: something differs from what is wanted
   4   there is a GPU, but its driver is missing, not loaded, or waits for a reboot
@@ -61,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--config", type=Path, default=CONFIGURATION, help="instead of %(default)s")
         if command is apply:
             sub.add_argument("--force", action="store_true", help="lock clocks again, even if that is on record")
-        sub.set_defaults(command=command, root=Path("/"))
+        sub.set_defaults(command=command)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, root: Path = Path("/")) -> int:
+    """Returns the exit status. root: of the host's file system."""
+    options = _parser().parse_args(arguments, argparse.Namespace(root=root))
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)

@@ -29,10 +29,13 @@ def pack(files: Mapping[str, str]) -> str:
 
 def unpack(archive: str) -> dict[str, str]:
     """Raises SettingsError for what pack did not make."""
+    rule = "archive must be what the lookup mlrig.workstation.program returns"
     try:
-        files: dict[str, str] = json.loads(zlib.decompress(base64.b64decode(archive)))
+        files = json.loads(zlib.decompress(base64.b64decode(archive)))
     except (ValueError, zlib.error) as error:
-        raise SettingsError(f"archive must be what the lookup mlrig.workstation.program returns: {error}") from error
+        raise SettingsError(f"{rule}: {error}") from error
+    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        raise SettingsError(f"{rule}: it holds no texts")
     return files
 
 

@@ -1,6 +1,7 @@
 """The main job on a throwaway rig: bring it up, configure it twice over SSH, tell what that did and what it cost.
 
-The rig plays one machine of inventory/reference (RIG=name): its variables, on the test host ubuntu2404.
+The rig plays one machine of inventory/reference (RIG=name): its variables, and its cards in a simulated NVIDIA driver,
+on the test host ubuntu2404.
 """
 
 import argparse
@@ -23,6 +24,7 @@ IMAGE = "ubuntu2404"
 DEMO = CHECKOUT / ".cache/demo"
 CONNECTION = DEMO / "inventory/hosts.yml"
 REFERENCE = CHECKOUT / "inventory/reference/hosts.yml"
+SIMULATED_DRIVER = "tests/simgpu/install.yml"
 ENGINE = CHECKOUT / "tests/hosts/engine"
 IMAGES = CHECKOUT / "tests/hosts/images.py"
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -104,10 +106,18 @@ def executions_so_far() -> int:
     return int(subprocess.run(ssh_command(journal), check=True, capture_output=True, text=True).stdout)
 
 
+def on_rig(rig: str, name: str) -> str:
+    return playbook("-i", str(REFERENCE), "-i", str(CONNECTION), "--limit", rig, name)
+
+
+def gpu_status() -> str:
+    return subprocess.run(ssh_command("mlrig gpu status"), check=True, capture_output=True, text=True).stdout
+
+
 def site(rig: str) -> Run:
     before = executions_so_far()
     start = time.monotonic()
-    output = playbook("-i", str(REFERENCE), "-i", str(CONNECTION), "--limit", rig, "playbooks/site.yml")
+    output = on_rig(rig, "playbooks/site.yml")
     seconds = time.monotonic() - start
     recap = re.search(rf"^{rig}\s*: ok=\d+\s+changed=(\d+)", output, re.MULTILINE)
     if recap is None:
@@ -124,10 +134,12 @@ def up(rig: str) -> None:
     DEMO.mkdir(parents=True, exist_ok=True)
     test_host("destroy", rig)
     test_host("create", rig)
+    on_rig(rig, SIMULATED_DRIVER)
     first, second = site(rig), site(rig)
     print(f"\ndemo: {rig} plays a machine of inventory/reference, in a container")
     if simulated := what_is_simulated():
         print(f"demo: {simulated}")
+    print(f"demo: its NVIDIA driver is simulated; mlrig gpu status says there:\n{gpu_status()}")
     print("demo: make demo-ssh opens a shell on it, make demo-down removes it")
     for name, run in (("first run", first), ("second run", second)):
         print(

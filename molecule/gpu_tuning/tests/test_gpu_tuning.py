@@ -35,11 +35,12 @@ READ = (
 
 
 def live(run):
-    """What was set on each GPU, by slot, of a host; run runs a command there."""
+    """What is set on each GPU of a host, by slot, beyond the default compute mode; run runs a command there."""
     state = {}
     for path, text in json.loads(run(f"{READ} {LIVE}")).items():
         slot, setting = path.split("/")
-        state.setdefault(int(slot), {})[setting] = text
+        if (setting, text) != ("compute_mode", "0"):
+            state.setdefault(int(slot), {})[setting] = text
     return state
 
 

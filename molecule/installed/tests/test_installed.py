@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def run(*command: str | Path, cwd: Path = CHECKOUT, **environment: str) -> str:
     done = subprocess.run(command, cwd=cwd, env=inherited | environment, check=False, text=True, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def nvidia_ml_py_metadata() -> str:
+    """The folder by which Python knows that nvidia-ml-py is installed."""
+    return f"nvidia_ml_py-{version('nvidia-ml-py')}.dist-info"
 
 
 def changed(output: str, host: str) -> int:
@@ -90,12 +96,17 @@ def test_site_converges_over_a_local_connection(archive: Path, site, hosts) -> N
     debian.check_output("apt-get install --yes --quiet=2 --no-install-recommends ansible-core")
     options = yaml.safe_load(Path(site.inventory).read_text())["all"]
     run(
-        *("scp", "-i", options["vars"]["ansible_ssh_private_key_file"]),
+        *("scp", "-r", "-i", options["vars"]["ansible_ssh_private_key_file"]),
         *options["vars"]["ansible_ssh_common_args"].split(),
         archive,
-        f"rig@{options['hosts']['debian13']['ansible_host']}:collection.tar.gz",
+        *(distribution("nvidia-ml-py").locate_file(file) for file in ("pynvml.py", nvidia_ml_py_metadata())),
+        f"rig@{options['hosts']['debian13']['ansible_host']}:",
     )
-    debian.check_output("ansible-galaxy collection install --offline /home/rig/collection.tar.gz")
+    debian.check_output(f"ansible-galaxy collection install --offline /home/rig/{archive.name}")
+    without = debian.run("ansible-playbook --connection local --inventory localhost, mlrig.workstation.site")
+    assert without.rc != 0
+    assert "nvidia-ml-py is missing where Ansible runs" in without.stdout + without.stderr
+    debian.check_output("mv /home/rig/pynvml.py /home/rig/nvidia_ml_py-* /usr/local/lib/python3.13/dist-packages/")
     again = "ansible-playbook --connection local --inventory localhost, mlrig.workstation.site"
     debian.check_output("rm /etc/sysctl.d/99-mlrig.conf")
     assert changed(debian.check_output(again), "localhost") == 1

@@ -12,12 +12,17 @@ DRIFT = [
     "sed -i /nvidia/d /etc/apt/apt.conf.d/52mlrig-unattended-upgrades",
     "apt-get --yes --quiet=2 -o DPkg::Lock::Timeout=300 purge tree",
     "systemctl disable --now apt-daily.timer",
+    "nvidia-smi -pl 150",
+    "rm /etc/mlrig/gpu.json",
+    "systemctl disable mlrig-gpu.service",
 ]
 TASKS = {
     TUNABLES,
     "Configure unattended upgrades",
     "Install what is missing",
     "Keep the clock and the daily upgrades running",
+    "Set the GPUs, now and for every boot",
+    "Set them again at boot, after a driver reload and after resume",
 }
 SETTINGS = {
     (KEEPALIVE, "live", "7200"),
@@ -53,4 +58,6 @@ def test_drift_is_reported_then_mended_then_gone(site, hosts):
         assert host.check_output(f"sysctl --values {KEEPALIVE}") == "600"
         assert host.package("tree").is_installed
         assert host.service("apt-daily.timer").is_enabled
+        assert host.service("mlrig-gpu.service").is_enabled
+        assert host.check_output("nvidia-smi --query-gpu=power.limit --format=csv,noheader") == "180.00 W"
         assert host.service("apt-daily.timer").is_running
