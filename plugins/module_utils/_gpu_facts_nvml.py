@@ -91,7 +91,7 @@ def _processes(gpu: Gpu) -> list[Facts] | None:
             )
             if facts["type"] != kind:
                 facts["type"] = "both"
-    if all(processes is None for _, processes in lists):
+    if all(processes is None for _kind, processes in lists):
         return None
     return [found[pid] for pid in sorted(found)]
 

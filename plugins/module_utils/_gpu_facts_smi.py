@@ -40,11 +40,11 @@ class NvidiaSmi:
 
     def _compute_capabilities(self) -> dict[str, str]:
         """By UUID."""
-        _, output = self._run("--query-gpu=uuid,compute_cap", "--format=csv,noheader")
+        _status, output = self._run("--query-gpu=uuid,compute_cap", "--format=csv,noheader")
         return dict(re.findall(r"^(GPU-\S+), (\d+\.\d+)$", output, re.MULTILINE))
 
     def _peer_to_peer(self, direction: str) -> Callable[[int, int], str | None]:
-        _, output = self._run("topo", "-p2p", direction)
+        _status, output = self._run("topo", "-p2p", direction)
         table = peer_to_peer_table(output)
         return lambda one, other: table.get((one, other))
 

@@ -46,11 +46,11 @@ def reset(options: argparse.Namespace) -> int:
 
 def _report(outcome: GpuRun, options: argparse.Namespace, changed: str) -> int:
     if options.json:
-        print(json.dumps(_document(outcome), indent=2))
+        sys.stdout.write(f"{json.dumps(_document(outcome), indent=2)}\n")
     else:
-        print("\n".join(_table(outcome, changed)))
+        sys.stdout.writelines(f"{line}\n" for line in _table(outcome, changed))
         for warning in outcome.settings.warnings:
-            print(f"mlrig: warning: {warning}", file=sys.stderr)
+            sys.stderr.write(f"mlrig: warning: {warning}\n")
     if outcome.unavailable not in (None, NO_HARDWARE):
         return UNAVAILABLE
     return FAILED if outcome.settings.failed else FINE

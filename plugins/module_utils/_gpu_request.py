@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._pci_address import normalise_address
 from ._settings import InputError
@@ -48,7 +48,7 @@ class Clocks:
 
 
 # What a setting is wanted to be: None is the driver's own default ("default", "reset").
-Wanted = bool | str | Amount | Clocks | None
+Wanted: TypeAlias = "bool | str | Amount | Clocks | None"
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,6 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = Path("/")) -> i
 
 def _complain(error: Exception, options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps({"error": str(error)}, indent=2))
+        sys.stdout.write(f"{json.dumps({'error': str(error)}, indent=2)}\n")
     else:
-        print(f"mlrig: {error}", file=sys.stderr)
+        sys.stderr.write(f"mlrig: {error}\n")

@@ -66,7 +66,7 @@ def call_guarded(work: Callable[[Doing], Result], *, patience: float = PATIENCE)
 
 def _reap(pid: int) -> None:
     """A killed child ends at once; one in uninterruptible sleep cannot be waited for, and is left to init."""
-    for _ in range(100):
+    for _again in range(100):
         if os.waitpid(pid, os.WNOHANG) != (0, 0):
             return
         time.sleep(0.01)

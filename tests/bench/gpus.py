@@ -52,7 +52,7 @@ def measure(folder: Path) -> dict[str, list[float]]:
         "nvidia_gpu_facts": lambda: gather(root),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
+    for _again in range(ROUNDS):
         machine.simgpu("reload")
         for record in root.glob("run/mlrig/gpu/*"):
             record.unlink()

@@ -61,7 +61,7 @@ class Refused(Exception):  # noqa: N818
 
 def read_profile(file: Path) -> dict[str, str]:
     lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
-    return {attribute: value.strip() for attribute, _, value in (line.partition(" ") for line in lines if line)}
+    return {attribute: value.strip() for attribute, _space, value in (line.partition(" ") for line in lines if line)}
 
 
 def profile_of(card: str) -> dict[str, str]:
@@ -152,7 +152,7 @@ class Cards:
         wanted = {}
         for slot, card in enumerate(cards):
             if card != EMPTY:
-                called, _, number = card.partition("#")
+                called, _sign, number = card.partition("#")
                 wanted[slot] = (profile_of(called), number)
         chosen: dict[int, tuple[Copy, dict[str, str]]] = {}
 
@@ -195,7 +195,7 @@ class Kernel:
         file = PROC / "nvidia" / "version"
         file.parent.mkdir()
         # Whoever compares it sees that this is another load: a tmpfs counts its files, so the number is a new one.
-        for _ in range(self.count_load()):
+        for _again in range(self.count_load()):
             file.touch()
             file.unlink()
         file.write_text(VERSION_FILES[flavour].format(version))
@@ -229,7 +229,7 @@ class Kernel:
         files: dict[str, Path] = {}
         for folder in reversed(RULES):
             files |= {file.name: file for file in Path(folder).glob("*.rules")}
-        for _, file in sorted(files.items()):
+        for _name, file in sorted(files.items()):
             for line in file.read_text().replace("\\\n", " ").splitlines():
                 if not line.lstrip().startswith("#"):
                     yield ["".join(item) for item in ITEM_OF_A_RULE.findall(line)]
@@ -316,20 +316,20 @@ def driver(command: argparse.Namespace, state: State) -> None:
     Machine(state).install_driver(command.version, command.module, command.flavour, command.cuda)
 
 
-def load(_: argparse.Namespace, state: State) -> None:
+def load(_arguments: argparse.Namespace, state: State) -> None:
     Machine(state).load()
 
 
-def unload(_: argparse.Namespace, state: State) -> None:
+def unload(_arguments: argparse.Namespace, state: State) -> None:
     Machine(state).unload()
 
 
-def reload(_: argparse.Namespace, state: State) -> None:
+def reload(_arguments: argparse.Namespace, state: State) -> None:
     Machine(state).unload()
     Machine(state).load()
 
 
-def reboot(_: argparse.Namespace, state: State) -> None:
+def reboot(_arguments: argparse.Namespace, state: State) -> None:
     Machine(state).unload()
     if state.slots():
         Machine(state).load()
@@ -341,7 +341,7 @@ def fail(command: argparse.Namespace, state: State) -> None:
     state.write(f"failures/{command.whose}/{command.function}", command.what)
 
 
-def heal(_: argparse.Namespace, state: State) -> None:
+def heal(_arguments: argparse.Namespace, state: State) -> None:
     state.empty(state.root / "failures")
 
 
@@ -361,7 +361,7 @@ def unset_attribute(command: argparse.Namespace, state: State) -> None:
         state.remove(f"gpus/{command.slot}/{command.attribute}")
 
 
-def show(_: argparse.Namespace, state: State) -> None:
+def show(_arguments: argparse.Namespace, state: State) -> None:
     """`driver/version 595.71.05` and so on, a line per value."""
     for folder in ("driver", "failures", "gpus", "live"):
         for file in sorted((state.root / folder).resolve().rglob("*")):

@@ -33,8 +33,6 @@ VERSION = "/proc/driver/nvidia/version"
 DRIVER = "/sys/bus/pci/drivers/nvidia"
 SUSPENDS = "/sys/power/suspend_stats/success"
 
-make_parser = _program._parser  # noqa: SLF001 - which host it is for is not for its users to choose
-
 
 @dataclass
 class FakeModule:
@@ -156,7 +154,7 @@ class GpuHost:
         indexes = {self.machine.read(f"gpus/{slot}/uuid") or f"slot {slot}": str(slot) for slot in range(8)}
         found = {}
         for record in settings.records:
-            of, _, name = record.id.rpartition("/")
+            of, _slash, name = record.id.rpartition("/")
             found[f"{indexes.get(of, of.removeprefix('GPU '))}/{name}"] = record
         return found
 

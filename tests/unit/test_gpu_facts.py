@@ -8,9 +8,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _gpu_facts
@@ -59,12 +59,7 @@ def rig(host: Host) -> Host:
 @pytest.fixture
 def let_nvml_refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
     def let_refuse(refusal: Exception) -> None:
-        @contextmanager
-        def connect() -> Iterator[Any]:
-            raise refusal
-            yield
-
-        monkeypatch.setattr(_gpu_facts, "connect", connect)
+        monkeypatch.setattr(_gpu_facts, "connect", Mock(side_effect=refusal))
 
     return let_refuse
 

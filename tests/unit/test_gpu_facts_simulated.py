@@ -5,74 +5,51 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _gpu_facts, _nvml
 from ansible_collections.mlrig.workstation.plugins.module_utils._gpu_facts import gather
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import SettingsError
+from ansible_collections.mlrig.workstation.tests.simgpu.simulated import HERE, SimulatedMachine
 
 from .conftest import Host
 
-CHECKOUT = Path(__file__).parents[2]
-SIMGPU = CHECKOUT / "tests/simgpu"
-BUILT = CHECKOUT / ".cache/simgpu"
-PROFILES = sorted(file.stem for file in (SIMGPU / "profiles").glob("*.conf"))
-
-pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="the simulated driver is made of C, and gcc is missing")
+PROFILES = sorted(file.stem for file in (HERE / "profiles").glob("*.conf"))
 
 
-class Machine:
+class FactsOfBothSources:
     """A host with simulated GPUs, of which NVML and nvidia-smi can be asked."""
 
     def __init__(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host = host
         self.monkeypatch = monkeypatch
-        self.state = host.path("/simgpu")
-        monkeypatch.setenv("SIMGPU", str(self.state))
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(BUILT))
-        monkeypatch.setenv("PATH", f"{BUILT}:{os.environ['PATH']}")
-
-    def simgpu(self, *arguments: object) -> None:
-        subprocess.run([sys.executable, SIMGPU / "simgpu.py", *map(str, arguments)], check=True)
-
-    def smi(self, *arguments: str) -> None:
-        subprocess.run(["nvidia-smi", *arguments], check=True, stdout=subprocess.DEVNULL)
+        self.machine = SimulatedMachine(host.path("/simgpu"))
 
     def start(self, *cards: str) -> None:
-        self.simgpu("machine", *cards)
-        self.simgpu("load")
-        for file in self.state.glob("gpus/*/pci_address"):
-            address = file.read_text().strip()
+        self.machine = SimulatedMachine(self.machine.folder, *cards)
+        self.machine.use_here(self.monkeypatch)
+        for slot in range(len(cards)):
+            address = self.machine.read(f"gpus/{slot}/pci_address")
+            if address is None:  # "none" is an empty slot
+                continue
             self.host.link(f"/sys/bus/pci/drivers/nvidia/{address}", f"../../devices/{address}")
             self.host.write(f"/sys/bus/pci/devices/{address}/class", "0x030000\n")
             self.host.write(f"/sys/bus/pci/devices/{address}/vendor", "0x10de\n")
 
-    def from_nvml(self, patience: float = 25.0) -> dict[str, Any]:
-        @contextmanager
-        def connect() -> Iterator[Any]:
-            ctypes.CDLL(BUILT / "libnvidia-ml.so.1")  # so that pynvml finds it by its name
-            with _nvml.connect() as nvml:
-                yield nvml
+    def simgpu(self, *arguments: str | int) -> None:
+        self.machine.simgpu(*arguments)
 
-        self.monkeypatch.setattr(_gpu_facts, "connect", connect)
+    def smi(self, *arguments: str) -> None:
+        assert self.machine.nvidia_smi(*arguments).returncode == 0
+
+    def from_nvml(self, patience: float = 25.0) -> dict[str, Any]:
+        self.monkeypatch.setattr(_gpu_facts, "connect", _nvml.connect)
         return gather(self.host.root, patience=patience)
 
     def from_smi(self, patience: float = 25.0) -> dict[str, Any]:
-        @contextmanager
-        def connect() -> Iterator[Any]:
-            raise _nvml.BindingMissingError("no binding")
-            yield
-
-        self.monkeypatch.setattr(_gpu_facts, "connect", connect)
+        self.monkeypatch.setattr(_gpu_facts, "connect", Mock(side_effect=_nvml.BindingMissingError("no binding")))
         return gather(self.host.root, patience=patience)
 
     def facts(self) -> dict[str, Any]:
@@ -92,14 +69,13 @@ def flat(facts: Any, path: str = "") -> dict[str, Any]:
 
 
 @pytest.fixture
-def machine(host: Host, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    subprocess.run([SIMGPU / "build"], check=True)
-    return Machine(host, monkeypatch)
+def machine(host: Host, monkeypatch: pytest.MonkeyPatch) -> FactsOfBothSources:
+    return FactsOfBothSources(host, monkeypatch)
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_card(machine: Machine, profile: str, count: int) -> None:
+def test_every_card(machine: FactsOfBothSources, profile: str, count: int) -> None:
     machine.start(*[profile] * count)
     facts = machine.facts()
     gpus = facts["gpus"]
@@ -110,7 +86,7 @@ def test_every_card(machine: Machine, profile: str, count: int) -> None:
     assert all(gpu["error"] is None and gpu["memory_mib"]["total"] > 1000 for gpu in gpus)
 
 
-def test_values(machine: Machine) -> None:
+def test_values(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090", "none", "rtx-4090")
     facts = machine.facts()
     assert facts["driver_version"] == "595.71.05"
@@ -129,7 +105,7 @@ def test_values(machine: Machine) -> None:
     assert first["resizable_bar"] is True
 
 
-def test_processes(machine: Machine) -> None:
+def test_processes(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090", "rtx-3090")
     machine.simgpu("process", 0, 900, "/usr/lib/xorg/Xorg", "G", 22)
     machine.simgpu("process", 0, 31, "python train.py --name '<a> & b'", "C", 1005)
@@ -144,7 +120,7 @@ def test_processes(machine: Machine) -> None:
     assert facts["gpus"][1]["processes"] == []
 
 
-def test_settings(machine: Machine) -> None:
+def test_settings(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090", "h100-80gb-hbm3")
     machine.smi("-pm", "1")
     machine.smi("-lgc", "300,900")
@@ -159,7 +135,7 @@ def test_settings(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("error", [15, 999])
-def test_a_gpu_that_does_not_answer(machine: Machine, error: int) -> None:
+def test_a_gpu_that_does_not_answer(machine: FactsOfBothSources, error: int) -> None:
     machine.start("rtx-3090", "rtx-4090", "rtx-5090")
     machine.simgpu("fail", 1, "all", error)
     facts = machine.facts()
@@ -170,7 +146,7 @@ def test_a_gpu_that_does_not_answer(machine: Machine, error: int) -> None:
 
 
 @pytest.mark.parametrize("error", [3, 4, 999])
-def test_getters_that_fail(machine: Machine, error: int) -> None:
+def test_getters_that_fail(machine: FactsOfBothSources, error: int) -> None:
     machine.start("rtx-3090")
     for getter in ("nvmlDeviceGetFanSpeed", "nvmlDeviceGetPersistenceMode", "nvmlDeviceGetComputeMode"):
         machine.simgpu("fail", 0, getter, error)
@@ -178,7 +154,7 @@ def test_getters_that_fail(machine: Machine, error: int) -> None:
     assert (gpu["fan_percent"], gpu["compute_mode"], gpu["error"]) == (None, None, None)
 
 
-def test_versions_that_differ(machine: Machine) -> None:
+def test_versions_that_differ(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090")
     machine.simgpu("driver", "595.71.05", "--module", "580.105.08")
     machine.host.write(
@@ -191,20 +167,20 @@ def test_versions_that_differ(machine: Machine) -> None:
     assert "version mismatch" in machine.from_smi()["reason"]
 
 
-def test_a_driver_that_is_not_loaded(machine: Machine) -> None:
+def test_a_driver_that_is_not_loaded(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090")
     machine.simgpu("unload")
     assert machine.from_nvml()["reason"] == "the NVIDIA driver is not loaded"
     assert "couldn't communicate with the NVIDIA driver" in machine.from_smi()["reason"]
 
 
-def test_a_missing_library(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library(machine: FactsOfBothSources, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.start("rtx-3090")
     monkeypatch.delenv("LD_LIBRARY_PATH")
     assert "couldn't find libnvidia-ml.so" in machine.from_smi()["reason"]
 
 
-def test_a_driver_that_hangs(machine: Machine) -> None:
+def test_a_driver_that_hangs(machine: FactsOfBothSources) -> None:
     machine.start("rtx-3090", "rtx-3090")
     machine.simgpu("fail", 1, "nvmlDeviceGetFanSpeed", "hang")
     with pytest.raises(SettingsError, match=r"did not answer within 0\.5 s, while"):

@@ -111,7 +111,7 @@ def test_each_setting_converges(rig: GpuHost, setting: dict[str, Any], text: str
     rig.run(AWAKE)
     [name] = setting
     action = "none" if name == "persistence_mode" else "changed"
-    first, second = (rig.records(rig.run(AWAKE, {"match": "all", **setting}))[f"0/{name}"] for _ in range(2))
+    first, second = (rig.records(rig.run(AWAKE, {"match": "all", **setting}))[f"0/{name}"] for _again in range(2))
     assert (first.expected, first.action, second.expected, second.actual, second.action) == (
         *(text, action),
         *(text, text, "none"),
@@ -134,7 +134,7 @@ def test_the_way_back(rig: GpuHost, wish: dict[str, Any], name: str, *, gone: bo
     rig.start("rtx-3090")
     rig.run(EVERYTHING)
     [setting] = wish
-    first, second = (rig.records(rig.run({"match": "all", **wish}))[f"0/{setting}"].action for _ in range(2))
+    first, second = (rig.records(rig.run({"match": "all", **wish}))[f"0/{setting}"].action for _again in range(2))
     assert (first, second) == ("changed", "none")
     default = {"power_limit": "350000", "compute_mode": "0", "persistence_mode": "0"}
     assert rig.live().get(name) == (None if gone else default[name])
@@ -318,7 +318,7 @@ def test_a_clock_becomes_one_that_the_card_supports(
     notes = [f"{asked} MHz is not a clock of this card, {end} MHz is the nearest" for asked, end in nearest.items()]
     reason = "; ".join(notes) or None
     rig.start("rtx-4060-ti")
-    first, second = (rig.records(rig.run(AWAKE, {"match": "all", name: clocks}))[f"0/{name}"] for _ in range(2))
+    first, second = (rig.records(rig.run(AWAKE, {"match": "all", name: clocks}))[f"0/{name}"] for _again in range(2))
     assert (first.expected, first.action, first.reason) == (text, "changed", reason)
     assert (second.action, second.evidence, second.reason) == ("none", "recorded", reason)
     assert rig.live()[f"locked_{name}"] == text.removesuffix(" MHz").replace("-", " ")
@@ -439,7 +439,7 @@ def test_what_only_trying_tells_is_remembered(rig: GpuHost) -> None:
 def test_a_memory_lock_on_blackwell_is_warned_of(rig: GpuHost, card: str, clocks: Any, *, warned: bool) -> None:
     rig.start(card)
     wanted = {**AWAKE, "memory_clocks": clocks, "graphics_clocks": [900, 900]}
-    for _ in range(2):
+    for _again in range(2):
         settings = rig.run(wanted)
         assert settings.failed == []
         assert len(settings.warnings) == warned

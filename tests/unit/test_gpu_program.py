@@ -190,9 +190,10 @@ def test_a_driver_that_is_not_loaded(rig: GpuHost, capsys: pytest.CaptureFixture
 def test_nothing_is_wanted(rig: GpuHost, said: Callable[[], list[str]]) -> None:
     rig.configure()
     assert rig.mlrig("gpu", "status") == FINE
-    assert said() == [f"GPU {index} ({rig.attribute(index, 'name')})  {address}  {rig.uuid(index)}"
-        for index, address in enumerate(("0000:01:00.0", "0000:0a:00.0"))
-    ]  # fmt: skip
+    cards = enumerate(("0000:01:00.0", "0000:0a:00.0"))
+    assert said() == [
+        f"GPU {index} ({rig.attribute(index, 'name')})  {address}  {rig.uuid(index)}" for index, address in cards
+    ]
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -325,7 +326,7 @@ def test_help_tells_every_exit_status(command: tuple[str, ...], capsys: pytest.C
         main([*command, "--help"])
     assert raised.value.code == FINE
     text = capsys.readouterr().out
-    _, _, after = text.partition("exit status:\n")
+    after = text.partition("exit status:\n")[2]
     told = [line.split(maxsplit=1)[0] for line in after.partition("\n\n")[0].splitlines()]
     assert told == [str(status) for status in (FINE, FAILED, WRONG_INPUT, DIFFERS, UNAVAILABLE)]
     assert FILE in text

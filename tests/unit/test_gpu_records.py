@@ -65,7 +65,7 @@ def test_what_was_set_is_on_record(rig: GpuHost) -> None:
 def test_a_lock_is_never_claimed_to_be_read(rig: GpuHost, wish: object, *, force: bool) -> None:
     rig.host.path(f"/run/mlrig/gpu/{rig.uuid(0)}.json").unlink()
     gpus = {**LOCKED, "graphics_clocks": wish, "memory_clocks": wish}
-    for _ in range(2):
+    for _again in range(2):
         records = rig.records(rig.run(gpus, force=force))
         assert {records[f"0/{name}"].evidence for name in LOCKS} <= {"recorded", "unknown"}
         assert {records[f"0/{name}"].evidence for name in ("persistence_mode", "power_limit")} == {"read"}

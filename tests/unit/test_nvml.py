@@ -107,7 +107,7 @@ nvmlInit = nvmlShutdown = lambda: None
     monkeypatch.setattr(_nvml, "LIBRARY", tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.delitem(sys.modules, "pynvml")
-    for _ in range(2):
+    for _again in range(2):
         with connect() as nvml:
             assert nvml.__file__ == str(tmp_path / "pynvml.py")
     assert sys.path.count(str(tmp_path)) == 1

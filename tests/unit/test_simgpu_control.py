@@ -18,7 +18,7 @@ from .conftest import Host
 def test_every_card_of_the_reference_inventory_has_a_profile() -> None:
     for file in sorted((HERE.parents[1] / "inventory" / "reference" / "host_vars").glob("*.yml")):
         for line in file.read_text().splitlines():
-            _, is_card, card = line.partition("name: NVIDIA")
+            _before, is_card, card = line.partition("name: NVIDIA")
             if is_card:
                 assert simgpu.profile_of(f"NVIDIA{card}")["name"] == f"NVIDIA{card}"
 

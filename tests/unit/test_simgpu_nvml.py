@@ -245,7 +245,7 @@ for turn in range(200):
     pynvml.nvmlDeviceSetPowerManagementLimit(gpu, 200_000 + turn)
     assert pynvml.nvmlDeviceGetPowerManagementLimit(gpu) >= 200_000
 """
-    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(4)]
+    processes = [subprocess.Popen([sys.executable, "-c", program]) for _again in range(4)]
     assert [process.wait() for process in processes] == [0, 0, 0, 0]
     assert machine.read("live/0/power_limit") == "200199"
     assert [file.name for file in (machine.folder / "live" / "0").iterdir() if "." in file.name] == []
@@ -311,7 +311,7 @@ def test_cards_keep_their_identity(machine: SimulatedMachine) -> None:
     def uuids() -> list[str | None]:
         return [machine.read(f"gpus/{slot}/uuid") for slot in range(4)]
 
-    card, _, h100, _ = uuids()
+    card, _second, h100, _fourth = uuids()
     machine.simgpu("machine", "none", "RTX-3090", "NVIDIA GeForce RTX 3090", "h100-80gb-hbm3")
     empty, moved, added, moved_too = uuids()
     assert (empty, moved, moved_too) == (None, card, h100)

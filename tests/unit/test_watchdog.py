@@ -34,13 +34,13 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._watchdog import
 FOR_EVER = 120
 
 
-def hang(_: Doing) -> None:
+def hang(_doing: Doing) -> None:
     while True:
         signal.pause()
 
 
 def raising(error: BaseException) -> Callable[[Doing], None]:
-    def work(_: Doing) -> None:
+    def work(_doing: Doing) -> None:
         raise error
 
     return work
@@ -53,7 +53,7 @@ def left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int
     kill = os.kill
     monkeypatch.setattr(_watchdog.os, "kill", lambda pid, number: sent.append((pid, number)))
     yield sent
-    for pid in {pid for pid, _ in sent}:
+    for pid in {pid for pid, _signal in sent}:
         kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
@@ -92,7 +92,7 @@ def test_records_are_returned() -> None:
 def test_work_is_done_by_another_process() -> None:
     changed: list[int] = []
 
-    def work(_: Doing) -> int:
+    def work(_doing: Doing) -> int:
         changed.append(1)
         return os.getpid()
 
@@ -113,7 +113,7 @@ def test_work_is_done_by_another_process() -> None:
 def test_errors_for_the_user(raised: Exception, kind: type[Exception], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         call_guarded(raising(raised))
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert str(caught.value) == message
 
 

@@ -51,7 +51,7 @@ def wanted(host):
 
 def wait_until_set(run, expected):
     """The unit runs beside: what it sets comes, or never does."""
-    for _ in range(600):
+    for _again in range(600):
         if live(run) == expected:
             return
         time.sleep(0.1)
@@ -207,7 +207,7 @@ def test_a_restart_of_the_machine_is_followed_by_the_settings(host):
     container.restart()
     container.reload()
     assert container.attrs["State"]["StartedAt"] != booted_before
-    for _ in range(600):
+    for _again in range(600):
         if run("systemctl is-system-running").strip() in ("running", "degraded"):
             break
         time.sleep(0.1)
