@@ -40,6 +40,7 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
+from packaging.version import Version
 
 from ..module_utils._program_files import LIBRARY, pack
 
@@ -47,6 +48,7 @@ _COLLECTION = Path(__file__).resolve().parents[2]
 _ENGINES = _COLLECTION / "plugins/module_utils"
 # A picture of the host's file system.
 _FILES = _COLLECTION / "roles/program/files"
+_OLDEST_BINDING = Version("13.580")
 _IMPORT = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 
 
@@ -60,13 +62,17 @@ def _add_engine(name: str, engines: dict[str, str]) -> None:
 
 def _binding() -> str:
     try:
-        metadata.version("nvidia-ml-py")
+        version = metadata.version("nvidia-ml-py")
         found = util.find_spec("pynvml")
     except metadata.PackageNotFoundError:
         found = None
     if found is None or found.origin is None:
         raise AnsibleLookupError(
             "the Python package nvidia-ml-py is missing where Ansible runs: install it beside ansible-core, by pip"
+        )
+    if Version(version) < _OLDEST_BINDING:
+        raise AnsibleLookupError(
+            f"the Python package nvidia-ml-py must be {_OLDEST_BINDING} or newer where Ansible runs; got: {version}"
         )
     return Path(found.origin).read_text(encoding="utf-8")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def parse_request(options: Mapping[str, Any], where: str = "", *, purge: bool, f
 
 
 def read_configuration(root: Path, file: Path, *, force: bool = False) -> GpuRequest:
-    """Raises RequestError that names the file."""
+    """The request of a program that runs unattended. Raises RequestError that names the file."""
     try:
         text = (root / file.absolute().relative_to("/")).read_text(encoding="utf-8")
         document = json.loads(text)
@@ -42,9 +43,11 @@ def read_configuration(root: Path, file: Path, *, force: bool = False) -> GpuReq
         raise RequestError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise RequestError(f"{file} must be JSON: {error}") from error
-    if not isinstance(document, dict) or not document.keys() <= {"managed_by", *_KEYS}:
+    if not isinstance(document, dict):
         raise InputError(str(file), f"must be a dictionary of {', '.join(_KEYS)}", document)
-    return parse_request(document, f"{file}: ", purge=True, force=force)
+    if unknown := sorted(document.keys() - {"managed_by", *_KEYS}):
+        raise InputError(str(file), f"must not have {unknown[0]}; it may have {', '.join(_KEYS)}", document[unknown[0]])
+    return changed(parse_request(document, f"{file}: ", purge=True, force=force), unattended=True)
 
 
 def persist(options: Mapping[str, Any], settings: Settings, root: Path, *, check_mode: bool) -> None:

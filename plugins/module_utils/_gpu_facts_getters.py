@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass
-class Gpu:
+class GpuAnswers:
     """Asks one GPU, each question once; after it was lost, not at all."""
 
     nvml: Any
@@ -35,7 +35,7 @@ class Gpu:
     def process_name(self, pid: int) -> Any:
         return self._call("nvmlSystemGetProcessName", pid)
 
-    def peer_to_peer(self, other: Gpu, direction: int) -> Any:
+    def peer_to_peer(self, other: GpuAnswers, direction: int) -> Any:
         unasked = self.error or other.error
         return None if unasked else self._call("nvmlDeviceGetP2PStatus", self.handle, other.handle, direction)
 
@@ -59,7 +59,7 @@ def ask(nvml: Any, getter: str, *arguments: Any) -> Any:
     return None
 
 
-Read = Callable[[Gpu], Any]
+Read = Callable[[GpuAnswers], Any]
 
 
 def _same(answer: Any) -> Any:
@@ -80,7 +80,7 @@ def watts(answer: int) -> float:
 
 
 def tell(getter: str, *arguments: Any, as_: Callable[[Any], Any] = _same) -> Read:
-    def read(gpu: Gpu) -> Any:
+    def read(gpu: GpuAnswers) -> Any:
         answer = gpu.ask(getter, *arguments)
         return None if answer is None else as_(answer)
 
@@ -95,7 +95,7 @@ def nth(getter: str, number: int, as_: Callable[[Any], Any]) -> Read:
 def first(*reads: Read) -> Read:
     """The newest of several ways that this driver has."""
 
-    def read(gpu: Gpu) -> Any:
+    def read(gpu: GpuAnswers) -> Any:
         return next((value for each in reads if (value := each(gpu)) is not None), None)
 
     return read

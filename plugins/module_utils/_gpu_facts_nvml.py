@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._gpu_facts_getters import Gpu, Read, as_bool, ask, first, mib, nth, tell, watts
+from ._gpu_facts_getters import GpuAnswers, Read, as_bool, ask, first, mib, nth, tell, watts
 from ._gpu_facts_shape import COMPUTE_MODES, PEER_TO_PEER, Facts, add_conclusions, pairs, pci_address, read_all
 
 _ARCHITECTURES = {
@@ -48,7 +48,7 @@ _P2P_READ, _P2P_WRITE = 0, 1
 
 
 def _memory(part: str) -> Read:
-    def read(gpu: Gpu) -> int | None:
+    def read(gpu: GpuAnswers) -> int | None:
         # what the older way calls used includes what is reserved
         memory = gpu.ask("nvmlDeviceGetMemoryInfo", gpu.nvml.nvmlMemory_v2) or gpu.ask("nvmlDeviceGetMemoryInfo")
         size = getattr(memory, part, None)
@@ -57,7 +57,7 @@ def _memory(part: str) -> Read:
     return read
 
 
-def _memory_temperature(gpu: Gpu) -> int | None:
+def _memory_temperature(gpu: GpuAnswers) -> int | None:
     values = gpu.ask("nvmlDeviceGetFieldValues", (gpu.nvml.NVML_FI_DEV_MEMORY_TEMP,))
     if values is None or values[0].nvmlReturn != gpu.nvml.NVML_SUCCESS:
         return None
@@ -69,7 +69,7 @@ def _reasons(mask: int) -> list[str]:
     return sorted(_THROTTLE_REASONS.get(bit, f"unknown_{bit:#x}") for bit in bits)
 
 
-def _supported_clocks(gpu: Gpu) -> list[Facts] | None:
+def _supported_clocks(gpu: GpuAnswers) -> list[Facts] | None:
     memory_clocks = gpu.ask("nvmlDeviceGetSupportedMemoryClocks")
     if memory_clocks is None:
         return None
@@ -78,7 +78,7 @@ def _supported_clocks(gpu: Gpu) -> list[Facts] | None:
     ]
 
 
-def _processes(gpu: Gpu) -> list[Facts] | None:
+def _processes(gpu: GpuAnswers) -> list[Facts] | None:
     """By process id. None if no list of them can be read."""
     lists = [(kind, gpu.ask(getter)) for getter, kind in _PROCESSES.items()]
     found: dict[int, Facts] = {}
@@ -177,7 +177,7 @@ def facts_from_nvml(nvml: Any, doing: Callable[[str], None]) -> Facts:
     facts["gpus"] = []
     for index in range(nvml.nvmlDeviceGetCount()):
         doing(f"reading GPU {index}")
-        gpu = Gpu(nvml, index)
+        gpu = GpuAnswers(nvml, index)
         gpus.append(gpu)
         read = add_conclusions(read_all(_SHAPE, gpu))
         facts["gpus"].append({"index": index, "error": gpu.error, **read})
@@ -186,7 +186,7 @@ def facts_from_nvml(nvml: Any, doing: Callable[[str], None]) -> Facts:
     return facts
 
 
-def _peer_to_peer(gpus: Sequence[Gpu], direction: int) -> Callable[[int, int], str | None]:
+def _peer_to_peer(gpus: Sequence[GpuAnswers], direction: int) -> Callable[[int, int], str | None]:
     words = dict(enumerate(PEER_TO_PEER))
     return lambda one, other: words.get(gpus[one].peer_to_peer(gpus[other], direction))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable
 
 from ._gpu_facts_shape import PEER_TO_PEER, Facts, Refusal, pairs
@@ -15,11 +16,12 @@ from ._settings import SettingsError
 
 
 class NvidiaSmi:
-    """nvidia-smi at a path; patience is how many seconds an answer may take."""
+    """nvidia-smi at a path; patience is how many seconds all answers together may take."""
 
     def __init__(self, path: str, patience: float) -> None:
         self._path = path
         self._patience = patience
+        self._deadline = time.monotonic() + patience
 
     def facts(self) -> Facts | Refusal:
         """The facts, or why the driver cannot be asked. Raises SettingsError for what is not understood."""
@@ -55,7 +57,7 @@ class NvidiaSmi:
             [self._path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         try:
-            output, complaints = process.communicate(timeout=self._patience)
+            output, complaints = process.communicate(timeout=max(0, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             command = " ".join(["nvidia-smi", *arguments])

@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was set on a GPU, kept under /run: a driver does not tell which clocks are locked.
 
-A record counts as long as its epoch lasts. What ends the epoch may have ended the settings too.
+A record counts as long as its epoch lasts. What ends the epoch may have ended the settings too. Which settings were
+touched is known beyond it, until the next boot: what is still there can then be given back to the driver.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ._files import read_if_there, refuse_if_unwritable, replace
@@ -23,12 +25,14 @@ FOLDER = "run/mlrig/gpu"
 class Epoch:
     """The time during which a driver remembers what it was told.
 
-    driver_load: changes when the kernel module is loaded again. suspends: how often the machine has slept.
+    driver_load: changes when the kernel module is loaded again.
+    suspends: how often the machine has slept. asleep: for how many seconds in all; also hibernation counts here.
     """
 
     boot_id: str | None
     driver_load: str | None
     suspends: str | None
+    asleep: int
     driver_version: str
 
 
@@ -37,6 +41,7 @@ def read_epoch(root: Path, driver_version: str) -> Epoch:
         _line(root / "proc/sys/kernel/random/boot_id"),
         " ".join(map(_identity, (root / "sys/bus/pci/drivers/nvidia", root / KERNEL_MODULE))),
         _line(root / "sys/power/suspend_stats/success"),
+        round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)),
         driver_version,
     )
 
@@ -56,37 +61,53 @@ def _identity(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class GpuRecord:
+    """What is known of one GPU.
+
+    settings: what was set in this epoch, as texts by the name of the setting.
+    touched: the settings that are not the driver's own any more, or were about to be changed when a run was killed.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    touched: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class GpuRecords:
-    """One file for each GPU, named by its UUID: the epoch, and texts by the name of the setting."""
+    """One file for each GPU, named by its UUID."""
 
     root: Path
     epoch: Epoch
 
-    def load(self, uuid: str) -> dict[str, str]:
-        """What was set in this epoch, by the name of the setting."""
+    def load(self, uuid: str) -> GpuRecord:
         try:
             record = json.loads(read_if_there(self._path(uuid)) or "{}")
-            current = record.get("epoch") == asdict(self.epoch)
-            return {str(name): str(text) for name, text in record["settings"].items()} if current else {}
-        except (ValueError, AttributeError, KeyError):
-            return {}  # not as this file is written: not to be relied on
+            settings = record["settings"] if record["epoch"] == asdict(self.epoch) else {}
+            return GpuRecord({str(name): str(text) for name, text in settings.items()}, frozenset(record["touched"]))
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return GpuRecord()  # not as this file is written: not to be relied on
 
-    def forget(self, uuid: str, names: Collection[str]) -> None:
+    def begin(self, uuid: str, names: Collection[str]) -> None:
         """Before settings are touched, so that a run killed in between leaves no record that is not true."""
         found = self.load(uuid)
-        if not found.keys().isdisjoint(names):
-            self._write(uuid, {name: text for name, text in found.items() if name not in names})
+        kept = {name: text for name, text in found.settings.items() if name not in names}
+        self._write(uuid, GpuRecord(kept, found.touched.union(names)))
 
-    def store(self, uuid: str, settings: Mapping[str, str]) -> None:
-        if settings:
-            self._write(uuid, {**self.load(uuid), **settings})
+    def finish(self, uuid: str, settings: Mapping[str, str], given_back: Collection[str]) -> None:
+        """settings: what was set; given_back: which of it is the driver's own again."""
+        found = self.load(uuid)
+        self._write(uuid, GpuRecord({**found.settings, **settings}, found.touched.difference(given_back)))
 
     def refuse_if_unwritable(self, uuid: str) -> None:
         refuse_if_unwritable(self._path(uuid))
 
-    def _write(self, uuid: str, settings: Mapping[str, str]) -> None:
-        record = {"epoch": asdict(self.epoch), "settings": dict(sorted(settings.items()))}
-        replace(self._path(uuid), json.dumps(record, indent=1) + "\n")
+    def _write(self, uuid: str, record: GpuRecord) -> None:
+        document = {
+            "epoch": asdict(self.epoch),
+            "settings": dict(sorted(record.settings.items())),
+            "touched": sorted(record.touched),
+        }
+        replace(self._path(uuid), json.dumps(document, indent=1) + "\n")
 
     def _path(self, uuid: str) -> Path:
         return self.root / FOLDER / f"{uuid}.json"

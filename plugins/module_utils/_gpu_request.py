@@ -140,8 +140,10 @@ def _parse_match(match: object, where: str) -> GpuMatch:
     if not isinstance(match, Mapping):
         raise InputError(where, _MATCH_RULE, match)
     given = {str(key): value for key, value in match.items() if value is not None}
-    if not given or not given.keys() <= {"uuid", "bus_id", "index", "name"}:
+    if not given:
         raise InputError(where, _MATCH_RULE, match)
+    if unknown := sorted(given.keys() - _MATCH_PARSERS.keys()):
+        raise InputError(where, f"must not have {unknown[0]}; it {_MATCH_RULE}", match)
     return GpuMatch(
         **{key: _MATCH_PARSERS[key](value, f"{where}.{key}") for key, value in given.items()}  # type: ignore[arg-type]
     )
@@ -157,7 +159,7 @@ def _parse_bus_id(value: object, where: str) -> str:
     try:
         return normalise_address(str(value))
     except ValueError:
-        raise InputError(where, "must be a PCI address such as 0000:0a:00.0", value) from None
+        raise InputError(where, 'must be a PCI address in quotes such as "0000:0a:00.0"', value) from None
 
 
 def _parse_index(value: object, where: str) -> int:
@@ -181,10 +183,10 @@ def _parse_boolean(value: object, where: str) -> bool:
     return value
 
 
-def _parse_compute_mode(value: object, where: str) -> str:
+def _parse_compute_mode(value: object, where: str) -> str | None:
     if value not in COMPUTE_MODES:
         raise InputError(where, f"must be one of {', '.join(COMPUTE_MODES)}", value)
-    return str(value)
+    return None if value == "default" else str(value)
 
 
 def _parse_power_limit(value: object, where: str) -> Amount | None:
@@ -197,6 +199,8 @@ def _parse_clocks(value: object, where: str) -> Clocks | None:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
         raise InputError(where, _CLOCKS_RULE, value)
     lowest, highest = (_parse_amount(each, where, _CLOCKS_RULE) for each in value)
+    if any(each.is_percentage and each.number > 100 for each in (lowest, highest)):
+        raise InputError(where, "must be at most 100 % of the maximum", value)
     if lowest.is_percentage == highest.is_percentage and lowest.number > highest.number:
         raise InputError(where, "must have its minimum first", value)
     return Clocks(lowest, highest)

@@ -58,8 +58,10 @@ def _run(request: GpuRequest, doing: Doing, *, check_mode: bool, root: Path) -> 
     except DriverUnavailableError as error:
         if not has_hardware(root):
             return GpuRun(_skip_all(replace(request, strict=False), NO_HARDWARE), unavailable=NO_HARDWARE)
-        if isinstance(error, BindingMissingError) and not check_mode:
-            raise
+        if isinstance(error, BindingMissingError):
+            if not check_mode:
+                raise
+            request = replace(request, strict=False)  # an earlier task of a real run brings it
         settings = _skip_all(request, str(error))
         settings.warnings.append(f"no GPU was set: {error}")
         return GpuRun(settings, unavailable=str(error))
@@ -69,7 +71,7 @@ def _converge(nvml: Any, request: GpuRequest, doing: Doing, *, check_mode: bool,
     plans: list[GpuPlan] = []
 
     def plan() -> GpuPlan:
-        plans.append(make_plan(nvml, request, root, doing, just_set=bool(plans)))
+        plans.append(make_plan(nvml, request, root, doing, earlier=plans[0] if plans else None))
         return plans[-1]
 
     settings = converge(plan, check_mode=check_mode)
@@ -109,7 +111,6 @@ def _skip_all(request: GpuRequest, reason: str) -> Settings:
     record = settings.fail if request.strict else settings.skip
     for entry in request.entries:
         for name, wanted in entry.settings.items():
-            record(
-                f"{entry.where}/{name}", "live", describe(wanted), None, f"cannot set {name} ({entry.match}): {reason}"
-            )
+            why = f"cannot set {name} ({entry.match}): {reason}"
+            record(f"{entry.where}/{name}", "live", describe(wanted), None, why)
     return settings

@@ -67,7 +67,7 @@ class PersistenceMode:
 class ComputeMode:
     def target(self, nvml: Any, gpu: Gpu, wanted: Wanted, *, where: str, clamp: bool) -> Target:
         del nvml, gpu, where, clamp
-        mode = str(wanted or "default")
+        mode = str(wanted or "default")  # None is the driver's own
         return Target(mode, (_COMPUTE_MODES[mode],))
 
     def read(self, nvml: Any, gpu: Gpu) -> str | None:
@@ -150,11 +150,14 @@ class LockedClocks:
         return Target(f"{ends[0]}-{ends[1]} MHz", tuple(ends), "; ".join(notes) or None, self._warning(gpu))
 
     def _supported(self, nvml: Any, gpu: Gpu) -> list[int]:
-        """Nothing where the card does not tell."""
-        memory: list[int] = read(nvml, "nvmlDeviceGetSupportedMemoryClocks", gpu.handle) or []
-        if self.clock == _MEMORY or not memory:
-            return memory
-        return read(nvml, "nvmlDeviceGetSupportedGraphicsClocks", gpu.handle, max(memory)) or []
+        """Nothing where the card does not tell: then the driver itself takes the nearest clock."""
+        try:
+            memory: list[int] = read(nvml, "nvmlDeviceGetSupportedMemoryClocks", gpu.handle) or []
+            if self.clock == _MEMORY or not memory:
+                return memory
+            return read(nvml, "nvmlDeviceGetSupportedGraphicsClocks", gpu.handle, max(memory)) or []
+        except nvml.NVMLError:
+            return []
 
     def _warning(self, gpu: Gpu) -> str | None:
         if self.clock != _MEMORY or gpu.architecture != BLACKWELL:

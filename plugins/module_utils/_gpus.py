@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,14 @@ class Gpu:
         return match.fits(index=self.index, uuid=self.uuid, bus_id=self.address, name=self.name)
 
 
-def find_gpus(nvml: Any) -> list[Gpu]:
-    """All GPUs of the host, also those that do not answer."""
-    return [_find_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+def find_gpus(nvml: Any, doing: Callable[[str], None]) -> list[Gpu]:
+    """All GPUs of the host, also those that do not answer. doing: is told each step that may take its time, or hang."""
+    doing("counting GPUs")
+    return [_find_gpu(nvml, index, doing) for index in range(nvml.nvmlDeviceGetCount())]
 
 
-def _find_gpu(nvml: Any, index: int) -> Gpu:
+def _find_gpu(nvml: Any, index: int, doing: Callable[[str], None]) -> Gpu:
+    doing(f"looking for GPU {index}")  # initialises it, where persistence mode is off
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         return Gpu(

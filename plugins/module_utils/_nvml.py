@@ -16,6 +16,7 @@ from ._settings import SettingsError
 
 # Where the role program puts nvidia-ml-py.
 LIBRARY = Path("/opt/mlrig/lib")
+_SINCE_11_525 = "nvmlDeviceGetGpuFabricInfo"
 
 # Where a loaded kernel module says what it is.
 KERNEL_MODULE = "proc/driver/nvidia/version"
@@ -27,7 +28,7 @@ _DISPLAY_CLASS = "0x03"
 # NVML's error numbers that say: this GPU, or this driver, does not have it.
 _NOT_HAD = frozenset({3, 13})  # NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_FUNCTION_NOT_FOUND
 _ADVICE = {
-    4: "that needs root",
+    4: "that needs root, and in a container CAP_SYS_ADMIN",
     8: "a power cable is missing",
     15: "reboot to recover it",
     16: "reset it or reboot",
@@ -40,7 +41,7 @@ class DriverUnavailableError(SettingsError):
 
 
 class BindingMissingError(DriverUnavailableError):
-    """There is no nvidia-ml-py."""
+    """There is no nvidia-ml-py, or one that is too old."""
 
 
 class LibraryMissingError(DriverUnavailableError):
@@ -73,9 +74,12 @@ def _import_binding() -> Any:
     if LIBRARY.is_dir() and folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return importlib.import_module("pynvml")
+        binding = importlib.import_module("pynvml")
     except ImportError:
         raise BindingMissingError("the Python package nvidia-ml-py is not installed") from None
+    if not hasattr(binding, _SINCE_11_525):
+        raise BindingMissingError("the Python package nvidia-ml-py is older than 11.525, and texts from it are bytes")
+    return binding
 
 
 def _unavailable(nvml: Any, error: Any) -> DriverUnavailableError:
@@ -103,17 +107,13 @@ def is_not_had(error: Any) -> bool:
 
 def read(nvml: Any, getter: str, *arguments: Any) -> Any:
     """What a getter returns, None where this GPU or driver does not have it. Raises other NVMLErrors."""
+    function: Callable[..., Any] | None = getattr(nvml, getter, None)  # an older nvidia-ml-py lacks some
     try:
-        return _function(nvml, getter)(*arguments)
+        return function and function(*arguments)
     except nvml.NVMLError as error:
         if is_not_had(error):
             return None
         raise
-
-
-def _function(nvml: Any, name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(nvml, name)
-    return function
 
 
 def has_hardware(root: Path = Path("/")) -> bool:

@@ -31,8 +31,8 @@ files:
 
 exit status:
   0   all is as wanted, or was made so; also on a host without an NVIDIA GPU
-  1   a GPU could not be read or set, while all others were; or the driver hangs
-  2   wrong arguments, or a wrong configuration; nothing was changed
+  1   a GPU could not be read or set, or an entry does not fit this host, while all others were set; or the driver hangs
+  2   wrong arguments, or a configuration that cannot be read; nothing was changed
   3   status: something differs from what is wanted
   4   there is a GPU, but its driver is missing, not loaded, or waits for a reboot
 

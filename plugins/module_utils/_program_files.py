@@ -15,9 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from ._files import make_folder, read_if_there, refuse_if_unwritable, replace
+from ._nvml import LIBRARY as FOLDER_OF_BINDING
 from ._settings import Settings, SettingsError
 
-LIBRARY = "opt/mlrig/lib"
+LIBRARY = str(FOLDER_OF_BINDING.relative_to("/"))
 PROGRAM = "opt/mlrig/bin/mlrig"
 LINK = "usr/local/bin/mlrig"
 

@@ -150,14 +150,23 @@ def converge(make_plan: Callable[[], Plan], *, check_mode: bool) -> Settings:
     """Bring the host to what is wanted and return what was found and done.
 
     make_plan reads and compares; it is called a second time after acting, so that nothing is claimed that was not
-    read back: a value that did not take has failed. The same path serves check mode and a real run.
+    read back: a value that did not take, or cannot be read again, has failed. The same path serves check mode and a
+    real run.
     """
     plan = make_plan()
     if check_mode or not plan.settings.differing:
         return plan.settings
     plan.apply()
-    for found in make_plan().settings.differing:
-        plan.settings.amend(found, "failed", f"did not take: set to {found.expected!r}, reads {found.actual!r}")
+    read_again = {(each.id, each.plane): each for each in make_plan().settings.records}
+    for setting in plan.settings.differing:
+        found = read_again.get((setting.id, setting.plane))
+        if found is None or setting.expected == found.actual:
+            continue  # a plan does not mention what was not to be there, and is gone
+        wanted = f"set to {setting.expected!r}"
+        if found.action == "changed":
+            plan.settings.amend(setting, "failed", f"did not take: {wanted}, reads {found.actual!r}")
+        else:
+            plan.settings.amend(setting, "failed", f"{wanted}, but cannot be read again: {found.reason}")
     return plan.settings
 
 

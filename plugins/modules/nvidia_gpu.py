@@ -15,7 +15,7 @@ description:
   - Takes all settings of all GPUs in one call, by NVML. Everything that can be read is read again after it was set.
   - No driver tells which clocks are locked. So what was locked is recorded below C(/run/mlrig/gpu), and the record
     counts until the next boot, driver load, resume, or driver version, or until persistence mode is found to have been
-    switched off. RV(settings) says of each setting whether it was read or only recorded.
+    switched off although it is wanted. RV(settings) says of each setting whether it was read or only recorded.
   - One GPU that fails does not stop the others. The module then fails in the end, and RV(settings) says what was done.
   - What a GPU cannot have is skipped, with the reason. So is everything on a host without an NVIDIA GPU, or whose
     driver is not loaded.
@@ -86,7 +86,8 @@ options:
   persist:
     description:
       - Whether to write O(cards), O(gpus) and O(strict) to C(/etc/mlrig/gpu.json), from which the program C(mlrig) sets
-        them without Ansible, as at boot. Also when the driver cannot be asked now; not when they do not fit the host.
+        them without Ansible, as at boot. Also where no driver is loaded; not when they do not fit the host, or the driver
+        hangs.
     type: bool
     default: false
   strict:
@@ -98,7 +99,9 @@ options:
     type: bool
     default: false
   force:
-    description: Set clock locks again, even if they are recorded. For locks that were changed by other programs.
+    description:
+      - Set clock locks again, even if they are recorded, and try again what a GPU was recorded not to support. For locks
+        that were changed by other programs.
     type: bool
     default: false
 """
@@ -129,7 +132,7 @@ settings:
   description:
     - One record for each setting of each GPU. All state modules return records of this shape, so that together they
       are the drift report.
-  returned: always, except after wrong input
+  returned: always, except after wrong input, or when the driver hangs
   type: list
   elements: dict
   contains:

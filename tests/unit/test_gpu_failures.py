@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -128,7 +129,12 @@ def unavailable(identity: str, cause: str, *breaks: str, **promised: Any) -> Cas
     return Case(identity, breaks, says, lost=(0, 1), **promised)
 
 
-ROOT, RESET, CABLE, REBOOT = "that needs root", "reset it or reboot", "a power cable is missing", "reboot to recover it"
+ROOT, RESET, CABLE, REBOOT = (
+    "that needs root, and in a container CAP_SYS_ADMIN",
+    "reset it or reboot",
+    "a power cable is missing",
+    "reboot to recover it",
+)
 SKIPPED: dict[str, Any] = {"status": FINE, "action": "skipped"}
 NOT_LOADED = "the NVIDIA driver is not loaded"
 MISMATCH = "the loaded NVIDIA kernel module and the driver's libraries differ in version: reboot"
@@ -193,7 +199,6 @@ CASES = [
     getter("PowerManagementLimit", "power_limit", 15, "(NVML error 15)", REBOOT),
     getter("PowerManagementLimitConstraints", "power_limit", 999),
     getter("PowerManagementDefaultLimit", "power_limit", 10),
-    getter("SupportedGraphicsClocks", "graphics_clocks", 999),
     getter("PersistenceMode", "persistence_mode", 3, "it has no persistence mode", **SKIPPED),
     getter("ComputeMode", "compute_mode", 3, "cannot have compute_mode: it has no compute mode", **SKIPPED),
     getter("PowerManagementLimit", "power_limit", 3, "cannot have power_limit: it does not tell", **SKIPPED),
@@ -383,8 +388,8 @@ def test_a_driver_that_cannot_even_list_its_gpus(
     ("breaks", "step", "done"),
     [
         ("fail driver nvmlInitWithFlags hang", "loading NVML", {}),
-        ("fail driver nvmlDeviceGetCount_v2 hang", "looking for GPUs", {}),
-        ("fail 1 nvmlDeviceGetUUID hang", "looking for GPUs", {}),
+        ("fail driver nvmlDeviceGetCount_v2 hang", "counting GPUs", {}),
+        ("fail 1 nvmlDeviceGetUUID hang", "looking for GPU 1", {}),
         ("fail 1 nvmlDeviceGetComputeMode hang", f"reading compute_mode of {SECOND}", {}),
         ("fail 1 nvmlDeviceSetPowerManagementLimit hang", f"setting power_limit of {SECOND} to 150 W", SET),
         ("fail 1 nvmlDeviceSetMemoryLockedClocks hang", f"setting memory_clocks of {SECOND} to 5001-5001 MHz", SET),
@@ -470,6 +475,44 @@ def test_a_missing_binding(rig: GpuHost, monkeypatch: pytest.MonkeyPatch) -> Non
     assert {each["action"] for each in (checked.result or {})["settings"]} == {"skipped"}
     rig.configure(EVERYTHING)
     assert rig.mlrig("gpu", "apply") == FAILED
+
+
+def test_a_value_that_cannot_be_read_again_is_not_claimed(rig: GpuHost) -> None:
+    def act() -> None:
+        rig.simgpu("fail", 0, "nvmlDeviceGetPowerManagementLimit", 999)
+        rig.simgpu("fail", 0, "nvmlDeviceSetPowerManagementLimit", "ignored")
+
+    rig.intercept("nvmlDeviceSetPowerManagementLimit", act)
+    module = rig.module({"match": {"index": 0}, "power_limit": 300})
+    assert module.failure is not None
+    assert f"set to '300 W', but cannot be read again: {FIRST}: cannot read power_limit" in module.failure
+
+
+def test_a_range_that_shrinks_while_it_is_set(rig: GpuHost) -> None:
+    rig.intercept("nvmlDeviceSetComputeMode", lambda: rig.simgpu("set", "--hardware", 0, "power_limit_max", 200000))
+    rig.configure({"match": {"index": 0}, "compute_mode": "prohibited", "power_limit": 300})
+    assert rig.mlrig("gpu", "apply") == FAILED
+    assert rig.live(0)["compute_mode"] == "2"
+
+
+def test_a_gpu_that_is_gone_after_it_was_set(rig: GpuHost) -> None:
+    was_set = iter([lambda: None, lambda: rig.simgpu("machine", "rtx-3090")])
+    rig.intercept("nvmlDeviceGetCount", lambda: next(was_set)())
+    module = rig.module({"match": {"index": 1}, "compute_mode": "prohibited"})
+    assert module.failure is not None
+    assert f"cannot be read again: cannot set compute_mode: {SECOND} is not there any more" in module.failure
+
+
+def test_strict_is_for_hosts_that_could_be_asked(rig: GpuHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first run of the role program, preflight finds a GPU and no nvidia-ml-py."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    module = rig.module(EVERYTHING, check_mode=True, strict=True)
+    assert (module.failure, len(module.warnings)) == (None, 1)
+
+
+def test_gpus_that_take_their_time_one_by_one(rig: GpuHost) -> None:
+    rig.intercept("nvmlDeviceGetHandleByIndex", lambda: time.sleep(0.7 * SHORT))
+    assert rig.module(EVERYTHING, patience=SHORT).failure is None
 
 
 NO_GPU = "this host has no NVIDIA GPU"

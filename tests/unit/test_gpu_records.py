@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -160,11 +161,12 @@ def test_persistence_mode_that_was_switched_off_ends_the_record(rig: GpuHost) ->
     assert told(lock(rig)) == COUNTS
 
 
-def test_persistence_mode_that_was_switched_off_and_is_not_asked_for(rig: GpuHost) -> None:
-    """The record counts until the mode "is found to have been switched off": whoever asks for it."""
+@pytest.mark.parametrize("wish", [{}, {"persistence_mode": False}])
+def test_without_persistence_mode_a_second_run_changes_nothing(rig: GpuHost, wish: dict[str, Any]) -> None:
     rig.simgpu("set", 0, "persistence_mode", 0)
-    rig.simgpu("unset", 0, "locked_graphics_clocks")
-    assert told(lock(rig, {"match": "all", "graphics_clocks": [900, 1500]}, check_mode=True)) == UNKNOWN
+    settings = rig.run({"match": "all", "graphics_clocks": [900, 1500], **wish})
+    assert settings.differing == []
+    assert "without persistence_mode the driver forgets graphics_clocks" in settings.warnings[0]
 
 
 def test_a_lock_that_another_program_changed_is_not_noticed_until_it_is_forced(rig: GpuHost) -> None:
@@ -247,10 +249,41 @@ def test_purge_leaves_what_the_gpu_cannot_have(rig: GpuHost) -> None:
     assert "0/graphics_clocks" not in rig.records(rig.run(AWAKE, purge=True))
 
 
-def test_purge_does_not_reach_back_beyond_the_epoch(rig: GpuHost) -> None:
-    rig.host.write(BOOT_ID, "71aa-second\n")
+def test_purge_reaches_back_beyond_a_resume(rig: GpuHost) -> None:
+    rig.host.write(SUSPENDS, "1\n")
+    rig.run(LOCKED, purge=True)
+    rig.run(AWAKE, purge=True)
+    assert rig.live() == {"persistence_mode": "1", "power_limit": "350000"}
     assert [record.id.rpartition("/")[2] for record in rig.run(AWAKE, purge=True).records] == ["persistence_mode"]
-    assert rig.live()["power_limit"] == "280000"
+
+
+@pytest.mark.parametrize("refusal", ["999", "hang"])
+def test_what_could_not_be_given_back_is_given_back_later(rig: GpuHost, refusal: str) -> None:
+    rig.simgpu("fail", 0, "nvmlDeviceResetGpuLockedClocks", refusal)
+    assert rig.module(AWAKE, purge=True, patience=SHORT).failure is not None
+    assert rig.live()["locked_graphics_clocks"] == "900 1500"
+    rig.simgpu("heal")
+    rig.run(AWAKE, purge=True)
+    assert "locked_graphics_clocks" not in rig.live()
+
+
+def test_what_a_killed_run_had_set_is_given_back(rig: GpuHost) -> None:
+    rig.run(AWAKE, purge=True)
+    rig.simgpu("fail", 0, "nvmlDeviceSetMemoryLockedClocks", "hang")
+    with pytest.raises(SettingsError):
+        rig.run(LOCKED, purge=True, patience=SHORT)
+    rig.simgpu("heal")
+    rig.run(AWAKE, purge=True)
+    assert rig.live() == {"persistence_mode": "1", "power_limit": "350000"}
+
+
+def test_hibernation_ends_the_epoch(rig: GpuHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does not count it as a suspend, but the time that it took."""
+    clock = time.clock_gettime
+    slept = {time.CLOCK_BOOTTIME: 3600.0}
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + slept.get(which, 0.0))
+    assert told(lock(rig)) == UNKNOWN
+    assert told(lock(rig)) == COUNTS
 
 
 def epoch_of(rig: GpuHost) -> object:

@@ -23,7 +23,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._settings import
 UUID = "GPU-8d1c3f5a-0b2e-4c6d-9e8f-7a6b5c4d3e2f"
 MATCH = "must be all, or have one or more of uuid, bus_id, index, name"
 UUID_RULE = "must be a GPU's UUID as nvidia-smi -L prints it, GPU-..."
-BUS_ID = "must be a PCI address such as 0000:0a:00.0"
+BUS_ID = 'must be a PCI address in quotes such as "0000:0a:00.0"'
 INDEX = "must be a GPU's index: 0 or more"
 NAME = "must be a regular expression, to be found in the GPU's name"
 BOOLEAN = "must be true or false"
@@ -74,8 +74,8 @@ def test_matches(match: object, text: str) -> None:
         (["all"], "", MATCH),
         ({}, "", MATCH),
         ({"uuid": None}, "", MATCH),
-        ({"serial": "1"}, "", MATCH),
-        ({"index": 0, "serial": "1"}, "", MATCH),
+        ({"serial": "1"}, "", f"must not have serial; it {MATCH}"),
+        ({"index": 0, "serial": "1"}, "", f"must not have serial; it {MATCH}"),
         ({"uuid": "8d1c3f5a-0b2e-4c6d-9e8f-7a6b5c4d3e2f"}, ".uuid", UUID_RULE),
         ({"uuid": f"{UUID} "}, ".uuid", UUID_RULE),
         ({"uuid": "GPU-"}, ".uuid", UUID_RULE),
@@ -152,7 +152,7 @@ def test_what_fits_a_gpu_of_which_only_the_index_is_known(match: object, *, fits
     [
         ("persistence_mode", True, True),
         ("persistence_mode", False, False),
-        ("compute_mode", "default", "default"),
+        ("compute_mode", "default", None),
         ("compute_mode", "exclusive_process", "exclusive_process"),
         ("compute_mode", "prohibited", "prohibited"),
         ("power_limit", "default", None),
@@ -208,6 +208,12 @@ def test_settings_that_are_refused(name: str, value: object, rule: str) -> None:
     # a list of clocks may name the one that is wrong
     values = [value, *(value if isinstance(value, list) else [])]
     assert str(raised.value) in [f"gpus[0].{name} {rule}; got: {each!r}" for each in values]
+
+
+def test_clocks_beyond_the_maximum() -> None:
+    with pytest.raises(InputError) as raised:
+        parse_setting("graphics_clocks", ["90%", "110%"])
+    assert str(raised.value).endswith(".graphics_clocks must be at most 100 % of the maximum; got: ['90%', '110%']")
 
 
 @pytest.mark.parametrize("clocks", [[1695, 210], ["90%", "89.9%"], ["1695", 210]])

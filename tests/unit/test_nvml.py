@@ -27,12 +27,23 @@ from .conftest import Host
 
 DEVICE = "/sys/bus/pci/devices/0000:01:00.0"
 
+NOT_PERMITTED = "Insufficient Permissions (NVML error 4): that needs root, and in a container CAP_SYS_ADMIN"
+
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedMachine:
     machine = SimulatedMachine(tmp_path, "rtx-3090")
     machine.use_here(monkeypatch)
     return machine
+
+
+def test_a_binding_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pynvml.py").write_text("")
+    monkeypatch.setattr(_nvml, "LIBRARY", tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "pynvml")
+    with pytest.raises(BindingMissingError, match=r"^the Python package nvidia-ml-py is older than 11\.525"), connect():
+        pass
 
 
 @pytest.mark.usefixtures("machine")
@@ -58,7 +69,10 @@ def test_a_connection_ends_with_an_error_too() -> None:
         (9, "the NVIDIA driver is not loaded"),
         (12, "the NVIDIA driver is not installed: there is no libnvidia-ml.so.1"),
         (18, "the loaded NVIDIA kernel module and the driver's libraries differ in version: reboot"),
-        (4, "the NVIDIA driver does not answer: Insufficient Permissions (NVML error 4): that needs root"),
+        (
+            4,
+            f"the NVIDIA driver does not answer: {NOT_PERMITTED}",
+        ),
         (999, "the NVIDIA driver does not answer: Unknown Error (NVML error 999)"),
     ],
 )
@@ -102,7 +116,7 @@ def test_the_program_s_binding_is_preferred(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "pynvml.py").write_text("""
 class NVMLError(Exception):
     pass
-nvmlInit = nvmlShutdown = lambda: None
+nvmlInit = nvmlShutdown = nvmlDeviceGetGpuFabricInfo = lambda: None
 """)
     monkeypatch.setattr(_nvml, "LIBRARY", tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
@@ -118,7 +132,7 @@ nvmlInit = nvmlShutdown = lambda: None
     ("number", "cause"),
     [
         (3, "Not Supported (NVML error 3)"),
-        (4, "Insufficient Permissions (NVML error 4): that needs root"),
+        (4, NOT_PERMITTED),
         (8, "Insufficient External Power (NVML error 8): a power cable is missing"),
         (15, "GPU is lost (NVML error 15): reboot to recover it"),
         (16, "(NVML error 16): reset it or reboot"),

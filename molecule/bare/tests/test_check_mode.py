@@ -12,5 +12,7 @@ def test_check_mode_reports_everything_and_changes_nothing(host, site, files):
         "Say what would be installed",
         "Configure unattended upgrades",
         "Set kernel tunables, now and for every boot",
+        "Install the program mlrig",
+        "Set the GPUs, now and for every boot",
     }
     assert files(host) == before

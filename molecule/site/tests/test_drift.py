@@ -22,7 +22,7 @@ TASKS = {
     "Install what is missing",
     "Keep the clock and the daily upgrades running",
     "Set the GPUs, now and for every boot",
-    "Set them again at boot, after a driver reload and after resume",
+    "Have them set at boot, after a driver reload and after resume",
 }
 SETTINGS = {
     (KEEPALIVE, "live", "7200"),
