@@ -86,8 +86,8 @@ options:
   persist:
     description:
       - Whether to write O(cards), O(gpus) and O(strict) to C(/etc/mlrig/gpu.json), from which the program C(mlrig) sets
-        them without Ansible, as at boot. Also where no driver is loaded; not when they do not fit the host, or the driver
-        hangs.
+        them without Ansible, as at boot. Also where no driver is loaded; not when they do not fit the host, or the
+        driver hangs.
     type: bool
     default: false
   strict:
@@ -100,8 +100,8 @@ options:
     default: false
   force:
     description:
-      - Set clock locks again, even if they are recorded, and try again what a GPU was recorded not to support. For locks
-        that were changed by other programs.
+      - Set clock locks again, even if they are recorded, and try again what a GPU was recorded not to support. For
+        locks that were changed by other programs.
     type: bool
     default: false
 """
