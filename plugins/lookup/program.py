@@ -39,8 +39,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
+from ansible.module_utils.compat.version import LooseVersion
 from ansible.plugins.lookup import LookupBase
-from packaging.version import Version
 
 from ..module_utils._program_files import LIBRARY, pack
 
@@ -48,7 +48,7 @@ _COLLECTION = Path(__file__).resolve().parents[2]
 _ENGINES = _COLLECTION / "plugins/module_utils"
 # A picture of the host's file system.
 _FILES = _COLLECTION / "roles/program/files"
-_OLDEST_BINDING = Version("13.580")
+_OLDEST_BINDING = LooseVersion("13.580")
 _IMPORT = re.compile(r"^from \.(\w+) import", re.MULTILINE)
 
 
@@ -70,7 +70,7 @@ def _binding() -> str:
         raise AnsibleLookupError(
             "the Python package nvidia-ml-py is missing where Ansible runs: install it beside ansible-core, by pip"
         )
-    if Version(version) < _OLDEST_BINDING:
+    if LooseVersion(version) < _OLDEST_BINDING:
         raise AnsibleLookupError(
             f"the Python package nvidia-ml-py must be {_OLDEST_BINDING} or newer where Ansible runs; got: {version}"
         )
