@@ -9,7 +9,7 @@ def test_check_mode_reports_everything_and_changes_nothing(host, site, files):
     run = site.run("--check", "--diff", "--limit", name)
     assert run.code == 0, run.errors
     assert run.changed(name) == {
-        "Say what would be installed",
+        "Install what is missing",
         "Configure unattended upgrades",
         "Set kernel tunables, now and for every boot",
         "Install the program mlrig",

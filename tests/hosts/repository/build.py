@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+HERE = Path(__file__).resolve().parent
 RELATIONS = ("depends", "recommends", "provides", "conflicts", "breaks", "replaces")
 
 Row = dict[str, Any]
@@ -64,11 +65,17 @@ def control(row: Row, architecture: str) -> str:
 def build_package(row: Row, pool: Path, architecture: str) -> None:
     pool.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        files = {"/DEBIAN/control": control(row, architecture)} | row.get("files", {})
+        scripts = {f"/DEBIAN/{name}": (HERE / file).read_text() for name, file in row.get("scripts", {}).items()}
+        files = {"/DEBIAN/control": control(row, architecture)} | scripts | row.get("files", {})
         for path, content in files.items():
             file = Path(folder) / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
+            file.chmod(0o755 if path in scripts or "/bin/" in path else 0o644)
+        for path, target in row.get("links", {}).items():
+            link = Path(folder) / path.lstrip("/")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)
         Path(folder).chmod(0o755)
         # The same package in two repositories is the same to the byte, whenever it was built.
         run("env", "SOURCE_DATE_EPOCH=0", "dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, pool)

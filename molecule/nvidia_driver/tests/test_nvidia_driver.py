@@ -1,0 +1,191 @@
+"""The role alone, with a simulated repository and card: every branch, up and down, frozen, killed, and gone again.
+
+The tests go on from each other, in their order: what one leaves is what the next one finds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+DRIVERS = {"580": "580.105.08", "590": "590.48.01", "595": "595.91.07"}
+INSTALL = "Install the driver"
+
+
+def packages(host, pattern="*"):
+    """Installed packages by name, with their versions."""
+    listing = host.check_output(
+        f"dpkg-query --show --showformat='${{Package}} ${{Version}} ${{db:Status-Status}}\\n' '{pattern}'"
+    )
+    rows = [line.split() for line in listing.splitlines()]
+    return {row[0]: row[1] for row in rows if row[-1] == "installed"}
+
+
+def driver(host):
+    """The versions of all packages of the driver, without the pin and what Debian itself brings."""
+    found = packages(host, "*nvidia*")
+    return {version.partition("-")[0] for name, version in found.items() if "pinning" not in name}
+
+
+def modules(host):
+    """The version of the module of each kernel."""
+    kernels = host.check_output("ls /boot | sed -n 's/^vmlinuz-//p'").split()
+    assert kernels
+    return {kernel: host.run(f"modinfo -k {kernel} -F version nvidia").stdout.strip() for kernel in kernels}
+
+
+def wants(branch):
+    return ("-e", json.dumps({"nvidia_driver_branch": branch}))
+
+
+def assert_driver(host, branch):
+    version = DRIVERS[branch]
+    assert driver(host) == {version}
+    assert set(modules(host).values()) == {version}
+    assert f"nvidia-driver-pinning-{branch}" in packages(host)
+    assert host.check_output("dpkg --audit") == ""
+
+
+def test_the_oldest_living_branch_is_installed(host):
+    assert_driver(host, "595")
+
+
+def test_headers_come_with_it(host):
+    for kernel in modules(host):
+        assert host.package(f"linux-headers-{kernel}").is_installed
+
+
+def test_nouveau_is_kept_away(host):
+    shown = host.check_output("modprobe --showconfig")
+    for name in ("nouveau", "nova_core", "nova_drm"):
+        assert re.search(rf"^blacklist {name}$", shown, re.MULTILINE)
+    assert re.search(r"^options nvidia_drm modeset=1$", shown, re.MULTILINE)
+
+
+def test_the_persistence_daemon_keeps_persistence_mode(host):
+    unit = host.check_output("systemctl cat nvidia-persistenced")
+    assert re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1:] == [
+        "",
+        "/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode --verbose",
+    ]
+
+
+@pytest.mark.parametrize("command", ["upgrade", "full-upgrade"])
+def test_apt_moves_nothing(host, command):
+    before = packages(host)
+    host.check_output(f"apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2 {command}")
+    after = packages(host)
+    guarded = re.compile("linux-(image|headers|modules)|.*nvidia")
+    assert {n: v for n, v in after.items() if guarded.match(n)} == {n: v for n, v in before.items() if guarded.match(n)}
+
+
+def test_unattended_upgrades_touch_nothing_of_it(host):
+    said = host.check_output("unattended-upgrade --dry-run --verbose 2>&1")
+    assert not re.search(r"nvidia|linux-(image|headers|modules)", said)
+
+
+@pytest.mark.parametrize("branch", ["580", "595", "590"])
+def test_a_branch_is_changed_in_one_run(role, hosts, branch):
+    before = {name: packages(host) for name, host in hosts.items()}
+    checked = role.run("--check", *wants(branch))
+    assert checked.code == 0, checked.errors
+    assert {name: packages(host) for name, host in hosts.items()} == before
+    done = role.run(*wants(branch))
+    assert done.code == 0, done.errors
+    again = role.run(*wants(branch))
+    assert again.code == 0, again.errors
+    for name, host in hosts.items():
+        assert INSTALL in checked.changed(name)
+        assert INSTALL in done.changed(name)
+        assert again.changed(name) == set()
+        assert_driver(host, branch)
+
+
+def killed_and_run_again(role, host, condition):
+    name = host.check_output("hostname")
+    assert role.kill_when(condition, "--limit", name, *wants("595"))
+    converged = role.run("--limit", name, *wants("595"))
+    assert converged.code == 0, converged.errors
+    again = role.run("--limit", name, *wants("595"))
+    assert again.changed(name) == set()
+    assert_driver(host, "595")
+
+
+def test_a_run_that_is_killed_between_pin_and_driver(role, hosts):
+    host = hosts["ubuntu2404"]
+    killed_and_run_again(role, host, lambda: "nvidia-driver-pinning-595" in packages(host))
+
+
+def test_a_run_that_is_killed_while_it_installs(role, hosts):
+    host = hosts["debian13"]
+
+    def is_installing():
+        return driver(host) != {DRIVERS["590"]}
+
+    name = host.check_output("hostname")
+    assert role.kill_when(is_installing, "--limit", name, *wants("595"))
+    # As in a power cut: what works on the host dies too.
+    host.run("pkill --signal KILL --exact 'apt-get|dpkg|dpkg-deb'")
+    converged = role.run("--limit", name, *wants("595"))
+    assert converged.code == 0, converged.errors
+    again = role.run("--limit", name, *wants("595"))
+    assert again.changed(name) == set()
+    assert_driver(host, "595")
+
+
+def test_a_run_that_is_killed_before_the_initramfs(role, hosts):
+    host = hosts["debian13"]
+    host.check_output("rm /etc/modprobe.d/mlrig-nvidia.conf && update-initramfs -u -k all")
+    killed_and_run_again(role, host, lambda: host.file("/etc/modprobe.d/mlrig-nvidia.conf").exists)
+    for kernel in modules(host):
+        held = host.check_output(f"lsinitramfs /boot/initrd.img-{kernel}")
+        assert "etc/modprobe.d/mlrig-nvidia.conf" in held
+
+
+def test_a_mismatch_of_versions_names_the_reboot_that_mends_it(role, hosts):
+    for host in hosts.values():
+        host.check_output("simgpu machine 'NVIDIA GeForce RTX 5090' && simgpu driver 580.105.08 && simgpu load")
+    run = role.run()
+    assert run.code == 0, run.errors
+    for name, host in hosts.items():
+        [kernel, *_older] = sorted(modules(host), reverse=True)
+        [reason] = run.results[name]["Say that a reboot is needed"]["msg"]
+        assert "driver/library version mismatch: the kernel module that is loaded is 580.105.08" in reason
+        assert f"reboot into {kernel}" in reason
+        host.check_output("simgpu machine && simgpu unload")
+
+
+def test_a_kernel_without_a_module_is_not_to_be_booted(role, hosts):
+    for host in hosts.values():
+        host.check_output("find /lib/modules -path '*/updates/dkms/nvidia.ko' -delete")
+    run = role.run()
+    assert run.code != 0
+    for name in hosts:
+        assert f"Do not reboot {name}" in run.errors
+    assert "no installed kernel has a working driver" in run.errors
+    for host in hosts.values():
+        host.check_output("dpkg-reconfigure $(dpkg-query --show --showformat='${Package} ' 'nvidia*dkms*')")
+    assert role.run().code == 0
+
+
+def test_absent_leaves_no_trace(role, hosts):
+    absent = ("-e", '{"nvidia_driver_state": "absent"}')
+    gone, again = role.run(*absent), role.run(*absent)
+    assert gone.code == 0, gone.errors
+    for name, host in hosts.items():
+        assert again.changed(name) == set()
+        assert host.run("dpkg-query --show '*nvidia*-open*' 'libnvidia-*' 'nvidia-driver*'").stdout == ""
+        left = host.check_output("find /etc /lib/modules -name '*nvidia*' -o -name '*mlrig*'").splitlines()
+        assert [path for path in left if "/kernel/" not in path and "test-host" not in path] == []
+
+
+def test_a_host_without_a_card_is_left_alone(role, hosts):
+    for host in hosts.values():
+        host.check_output("umount /sys/bus/pci/devices")
+    run = role.run()
+    assert run.code == 0, run.errors
+    for name in hosts:
+        assert run.changed(name) == set()
+        assert "no NVIDIA card" in run.results[name]["Say why there is nothing to do"]["msg"]

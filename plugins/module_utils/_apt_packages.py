@@ -1,0 +1,187 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packages there, gone, or of a version: compared with dpkg, and brought about by one transaction of apt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ._apt import Change, Runner, read_candidates, run_unlocked
+from ._apt_failure import explain
+from ._apt_request import Comparison, PackagesRequest, Wanted, compare
+from ._apt_transaction import KEEP_CONFIGURATION, Transaction
+from ._dpkg import Package, read_packages
+from ._guarded_packages import is_guarded
+from ._settings import RequestError, Setting, Settings, SettingsError
+
+_JOURNAL = "var/lib/dpkg/updates"
+_NO_CACHE = ("--option=Dir::Cache::pkgcache=", "--option=Dir::Cache::srcpkgcache=")
+
+
+@dataclass
+class PackagesPlan:
+    """What differs, and what mends it. left: what an interrupted installation left of other packages."""
+
+    request: PackagesRequest
+    run: Runner
+    root: Path
+    comparison: Comparison
+    settings: Settings = field(default_factory=Settings)
+    left: list[Setting] = field(default_factory=list)
+
+    def apply(self) -> None:
+        if self.comparison.unfinished or was_interrupted(self.root):
+            self._finish()
+        install, remove = self.comparison.install, self.comparison.remove
+        if not install and not remove:
+            return
+        if install and self.request.update_cache:
+            self._update()
+        damaged = [each.name for each in install if _must_be_unpacked(self.comparison.unfinished.get(each.name))]
+        transaction = Transaction(self.request, self.run, self.root, install, remove, damaged)
+        with transaction.thawed() as options:
+            faults = _candidate_faults(install, read_candidates(self.run, [each.name for each in install], options))
+            if faults:
+                raise RequestError("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
+            changes = transaction.simulate(options)
+        transaction.refuse_unasked(changes)
+        try:
+            transaction.execute(changes)
+        except SettingsError as failure:
+            # That of another package, such as a driver that cannot be built, does not count against what was asked for.
+            if compare(self.request, read_packages(self.run)).differing:
+                raise
+            self.settings.warnings.append(str(failure))
+        self._tell_versions()
+        _record_more(self.settings, transaction, changes)
+
+    def _tell_versions(self) -> None:
+        """Of what is there now, and was not told apart from others that would have done, the version was wanted."""
+        met = _compare(self.request, self.run).met
+        for position, each in enumerate(self.settings.records):
+            if each.action == "changed" and each.expected is not None and met.get(each.id) is not None:
+                self.settings.records[position] = replace(each, expected=met[each.id])
+
+    def _finish(self) -> None:
+        """What cannot be finished is not the concern of those who did not ask for it: it is skipped, and said."""
+        if was_interrupted(self.root):
+            run_unlocked(self.run, "dpkg", "--configure", "--pending", *KEEP_CONFIGURATION)
+        if self.left:
+            damaged = [
+                # No other version: this is not the run to change it.
+                f"{name}={each.version}"
+                for name, each in _compare(self.request, self.run).unfinished.items()
+                if _must_be_unpacked(each) and each.version
+            ]
+            repair = Transaction(self.request, self.run, self.root, unpack_again=damaged)
+            try:
+                changes = repair.simulate(())
+                repair.refuse_removals(changes)
+                repair.execute(changes)
+            except SettingsError as failure:
+                self.settings.warnings.append(str(failure))
+                for each in self.left:
+                    self.settings.amend(each, "skipped", "apt cannot finish its installation; see the warnings")
+        self.comparison = _compare(self.request, self.run)
+
+    def _update(self) -> None:
+        """One source that cannot be reached does not keep others from being used."""
+        output = run_unlocked(self.run, "apt-get", "update")
+        if output.code or "W: Failed to fetch" in output.text:
+            self.settings.warnings.append(f"apt-get update: {explain(output.text, self.root)}")
+
+
+def make_plan(request: PackagesRequest, run: Runner, root: Path, *, check_mode: bool) -> PackagesPlan:
+    """Compare with dpkg alone; where something differs in check mode, try what apt would do. Changes nothing."""
+    plan = PackagesPlan(request, run, root, _compare(request, run))
+    comparison, settings = plan.comparison, plan.settings
+    rehearsal = _rehearse(plan) if check_mode and comparison.differing else _Rehearsal()
+    for name, state in comparison.met.items():
+        settings.compare(name, "persisted", state, state)
+    for each in comparison.differing:
+        settings.compare(each.name, "persisted", each.expected, each.actual, reason=rehearsal.reasons.get(each.name))
+    if rehearsal.transaction is not None:
+        _record_more(settings, rehearsal.transaction, rehearsal.changes)
+    asked = {each.name for each in comparison.differing}
+    left = {name: each.status for name, each in comparison.unfinished.items() if name not in asked}
+    if was_interrupted(root):
+        left["dpkg"] = "interrupted"
+    plan.left = [settings.compare(name, "persisted", "installed", status) for name, status in left.items()]
+    return plan
+
+
+def was_interrupted(root: Path) -> bool:
+    """Whether dpkg was stopped in the middle of a write; until it is finished, apt refuses to work."""
+    journal = root / _JOURNAL
+    return journal.is_dir() and any(each.name.isdigit() for each in journal.iterdir())
+
+
+def _must_be_unpacked(package: Package | None) -> bool:
+    return package is not None and (package.reinstall or package.status == "half-installed")
+
+
+def _compare(request: PackagesRequest, run: Runner) -> Comparison:
+    """As `compare`; a name that only other packages provide counts as there, where one that provides it is."""
+    packages = read_packages(run)
+    comparison = compare(request, packages)
+    providers = {name: each.name for each in packages.values() if each.installed for name in each.provides}
+    virtual = [each for each in comparison.differing if each.is_missing and each.name in providers]
+    candidates = read_candidates(run, [each.name for each in virtual])
+    for each in virtual:
+        if candidates.get(each.name) is None:
+            comparison.differing.remove(each)
+            comparison.met[each.name] = f"provided by {providers[each.name]}"
+    return comparison
+
+
+def _candidate_faults(install: Sequence[Wanted], candidates: Mapping[str, str | None]) -> dict[str, str]:
+    """Says of packages why apt cannot install them, or would take another version than is wanted."""
+    faults = {}
+    for each in install:
+        candidate = candidates.get(each.name)
+        if each.name not in candidates:
+            faults[each.name] = "apt knows no such package; look at the sources in /etc/apt/sources.list.d"
+        elif each.version is not None and not each.accepts(candidate):
+            faults[each.name] = (
+                f"apt would take {candidate or 'none'}, wanted is {each.version}; "
+                "look at the sources in /etc/apt/sources.list.d and the preferences in /etc/apt/preferences.d"
+            )
+    return faults
+
+
+@dataclass
+class _Rehearsal:
+    """What apt would do, or for packages why that cannot be told yet."""
+
+    transaction: Transaction | None = None
+    changes: tuple[Change, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def _rehearse(plan: PackagesPlan) -> _Rehearsal:
+    """Raises what the real run would raise, as far as it can be told without new package lists and without what other
+    tasks of the same run would change before this one.
+    """
+    install, remove = plan.comparison.install, plan.comparison.remove
+    if plan.comparison.unfinished or was_interrupted(plan.root):
+        reason = "not tried: an installation was interrupted, and would be finished first"
+        return _Rehearsal(reasons={each.name: reason for each in plan.comparison.differing})
+    transaction = Transaction(plan.request, plan.run, plan.root, install, remove)
+    with transaction.thawed() as thawed:
+        options = (*thawed, *_NO_CACHE)
+        faults = _candidate_faults(install, read_candidates(plan.run, [each.name for each in install], options))
+        if faults:
+            return _Rehearsal(reasons={name: f"as things are, {fault}" for name, fault in faults.items()})
+        changes = transaction.simulate(options)
+    transaction.refuse_unasked(changes)
+    return _Rehearsal(transaction, changes)
+
+
+def _record_more(settings: Settings, transaction: Transaction, changes: Sequence[Change]) -> None:
+    """Record what else changes of kernel and driver, and what is removed."""
+    for each in changes:
+        if each.name not in transaction.asked and (is_guarded(each.name) or each.after is None):
+            settings.compare(each.name, "persisted", each.after, each.before)
