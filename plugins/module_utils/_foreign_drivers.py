@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ._apt import Runner
@@ -71,17 +72,21 @@ def _without_package(run: Runner, paths: Collection[str]) -> list[str]:
     return [path for path in paths if not owned & {path, path.removeprefix("/usr")}]
 
 
+def _collect(pattern: re.Pattern[str], places: list[str], place: str) -> bool:
+    """Whether an address fits; one that does is kept."""
+    if pattern.search(place):
+        places.append(place)
+        return True
+    return False
+
+
 def find_repositories(root: Path) -> tuple[Repository, ...]:
     """The active sources of drivers beyond the distribution's archive."""
     found = []
     for kind, pattern in _REPOSITORIES.items():
         places: list[str] = []
 
-        def matches(place: str, pattern: re.Pattern[str] = pattern, places: list[str] = places) -> bool:
-            places.extend([place] if pattern.search(place) else [])
-            return bool(pattern.search(place))
-
-        for taken in find_lists(root, matches, own=root):
+        for taken in find_lists(root, partial(_collect, pattern, places), own=root):
             file = f"/{taken.file.relative_to(root)}"
             names = {each["distribution"] for each in map(pattern.search, places) if each and each.groupdict()}
             found += [Repository(kind, file, name) for name in sorted(names)] or [Repository(kind, file)]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ._driver_branches import Choice
 from ._driver_host import DriverHost
 
-Candidates = Mapping[str, str | None]
+Candidates: TypeAlias = "Mapping[str, str | None]"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,10 @@ def control(row: Row, architecture: str) -> str:
 def build_package(row: Row, pool: Path, architecture: str) -> None:
     pool.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        scripts = {f"/DEBIAN/{name}": (HERE / file).read_text() for name, file in row.get("scripts", {}).items()}
+        scripts = {
+            f"/DEBIAN/{name}": f"#!/usr/bin/python3\n{(HERE / file).read_text()}"
+            for name, file in row.get("scripts", {}).items()
+        }
         files = {"/DEBIAN/control": control(row, architecture)} | scripts | row.get("files", {})
         for path, content in files.items():
             file = Path(folder) / path.lstrip("/")

@@ -1,8 +1,7 @@
-#!/usr/bin/python3
 """What the simulated packages of NVIDIA's kernel modules do instead of building: postinst and prerm of each.
 
-Every installed kernel with headers gets modules that modinfo reads, and that contain nothing: `simulated-dkms configure`,
-or `remove`. The version and the flavour are those of the package.
+Every installed kernel gets modules that modinfo reads, and that contain nothing, or loses them again: dpkg says
+`configure` or `remove`. The version and the flavour are those of the package.
 """
 
 from __future__ import annotations
@@ -23,9 +22,7 @@ def module(fields: dict[str, str]) -> bytes:
     names = b"\0.modinfo\0.shstrtab\0"
     header = 64
     table = header + len(information) + len(names)
-    elf = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 1, 62, 1, 0, 0, table, 0, header, 0, 0, header, 3, 2
-    )
+    elf = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 1, 62, 1, 0, 0, table, 0, header, 0, 0, header, 3, 2)
 
     def section(name: int, kind: int, flags: int, offset: int, size: int) -> bytes:
         return struct.pack("<IIQQQQIIQQ", name, kind, flags, 0, offset, size, 0, 0, 1, 0)
