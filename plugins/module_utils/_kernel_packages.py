@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from ._driver_branches import Choice
 from ._driver_host import DriverHost
-
-Candidates: TypeAlias = "Mapping[str, str | None]"
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ def names_to_ask(host: DriverHost, choice: Choice) -> tuple[str, ...]:
     return tuple(name for name in names if not host.has(name))
 
 
-def kernel_packages(host: DriverHost, choice: Choice, candidates: Candidates) -> KernelPackages:
+def kernel_packages(host: DriverHost, choice: Choice, candidates: Mapping[str, str | None]) -> KernelPackages:
     """The packages for this host. Prebuilt ones are taken where every kind of kernel has them."""
 
     def is_there(name: str) -> bool:
