@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def assess(host: DriverHost, run: Runner, answers: Answers) -> Situation:
     kernel = kernel_packages(host, answer, candidates)
     remove = tuple(names_to_remove(host.installed, answer, host.distribution, prebuilt=kernel.prebuilt))
     candidate = candidates.get(answer.candidate)
-    newer = candidate if options["upgrade"] and _differs(host, candidate, answer) else None
+    is_of_branch = candidate is not None and fnmatchcase(candidate, answer.version)
+    newer = candidate if options["upgrade"] and is_of_branch and _differs(host, candidate, answer) else None
     change = newer is not None or bool(remove) or _is_incomplete(host, answer, kernel)
     return Situation(host, request, "present", answer, None, kernel, remove, candidates, change, newer)
 
@@ -127,7 +129,8 @@ def packages_to_have(situation: Situation) -> list[dict[str, Any]]:
         {"name": name, "version": version} if name in of_one_version else {"name": name} for name in choice.driver
     ]
     if choice.source == "nvidia":  # whose dependencies allow newer ones, so that a way down would leave some behind
-        packages.append({"name": "*nvidia*", "version": choice.version, "instead_of": "[0-9][0-9][0-9].*"})
+        others = set(situation.host.installed.names) - set(choice.driver) - set(situation.remove)
+        packages += [{"name": name, "version": version} for name in sorted(others)]
     return [*packages, *({"name": name, "allow": ["linux-"]} for name in situation.kernel_packages.names)]
 
 

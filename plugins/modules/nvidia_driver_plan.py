@@ -250,11 +250,6 @@ packages:
       returned: for packages of the driver
       type: str
       sample: 595.*
-    instead_of:
-      description: At which versions a package that is installed must be taken along.
-      returned: for NVIDIA's repository
-      type: str
-      sample: "[0-9][0-9][0-9].*"
     allow:
       description: What may change with it.
       returned: for packages of the kernel

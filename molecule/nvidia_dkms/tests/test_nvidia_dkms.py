@@ -3,12 +3,15 @@
 The tests follow each other: what the host is like after prepare.yml, then with a build that failed.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+CHECKOUT = Path(__file__).parents[3]
 GOOD = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text())["good_kernel"]
+DRIVER = {"nvidia_driver_source": "debian", "nvidia_driver_branch": "550", "nvidia_driver_profile": "compute"}
 LOG = "/var/lib/dkms/nvidia-current-open/550.163.01/build/make.log"
 ADVANCED = "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux"
 
@@ -68,6 +71,14 @@ def test_a_kernel_without_headers_is_broken_although_apt_said_nothing(host, newe
     ]
 
 
+def test_the_role_refuses_a_kernel_that_its_table_knows_not_to_build(site, newest):
+    refused = site.run("--tags", "nvidia_driver", "-e", json.dumps(DRIVER))
+    assert refused.code != 0
+    assert refused.changed("debian13") == set()
+    assert "no driver fits: nvidia_driver_branch '550'" in refused.errors
+    assert newest in refused.errors
+
+
 def test_initramfs_of_the_older_kernel_is_brought_up_to_date(host, newest):
     """Packages regenerated the newest kernel's alone, after the driver had changed modprobe's configuration."""
     reported, made, again = (
@@ -81,6 +92,18 @@ def test_initramfs_of_the_older_kernel_is_brought_up_to_date(host, newest):
     assert made["settings"] == reported["settings"]
     assert not again["changed"]
     assert "etc/modprobe.d/nvidia-blacklists-nouveau.conf" in host.check_output(f"lsinitramfs /boot/initrd.img-{GOOD}")
+
+
+@pytest.mark.usefixtures("failed_build")
+def test_the_role_refuses_a_kernel_for_which_the_build_failed(site, newest):
+    """Where the table knows nothing, the host does."""
+    table = yaml.safe_load((CHECKOUT / "roles/nvidia_driver/defaults/main.yml").read_text())["nvidia_driver_branches"]
+    table[0]["kernels"]["max"] = None
+    refused = site.run(
+        "--tags", "nvidia_driver", "-e", json.dumps({**DRIVER, "nvidia_driver_branches": table}, default=str)
+    )
+    assert refused.code != 0
+    assert f"the driver's module could not be built for kernel {newest}" in refused.errors
 
 
 def test_a_build_that_fails_leaves_a_broken_kernel(host, newest, failed_build):

@@ -24,9 +24,9 @@ def packages(host, pattern="*"):
 
 
 def driver(host):
-    """The versions of all packages of the driver, without the pin and what Debian itself brings."""
+    """The versions of all packages of the driver, without the pin, and the daemon, which serves every driver."""
     found = packages(host, "*nvidia*")
-    return {version.partition("-")[0] for name, version in found.items() if "pinning" not in name}
+    return {v.partition("-")[0] for name, v in found.items() if "pinning" not in name and "persistenced" not in name}
 
 
 def modules(host):
@@ -52,6 +52,13 @@ def test_the_oldest_living_branch_is_installed(host):
     assert_driver(host, "595")
 
 
+def test_check_mode_finds_nothing_to_do(role, hosts):
+    checked = role.run("--check")
+    assert checked.code == 0, checked.errors
+    for name in hosts:
+        assert checked.changed(name) == set()
+
+
 def test_headers_come_with_it(host):
     for kernel in modules(host):
         assert host.package(f"linux-headers-{kernel}").is_installed
@@ -68,8 +75,21 @@ def test_the_persistence_daemon_keeps_persistence_mode(host):
     unit = host.check_output("systemctl cat nvidia-persistenced")
     assert re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1:] == [
         "",
-        "/usr/bin/nvidia-persistenced --user nvidia-persistenced --persistence-mode --verbose",
+        "/usr/bin/nvidia-persistenced --persistence-mode --verbose",
     ]
+
+
+def test_the_freeze_holds_without_the_pin(host):
+    """And without both, apt would take the newest branch."""
+    host.check_output("apt-get update --quiet=2 && mv /etc/apt/preferences.d/nvidia-driver-pin /root/")
+    origins = "-o 'Unattended-Upgrade::Origins-Pattern::=origin=*'"
+    upgrade, unattended = "apt-get --simulate full-upgrade", f"unattended-upgrade --dry-run --verbose {origins} 2>&1"
+    frozen = host.check_output(upgrade), host.check_output(unattended)
+    host.check_output("mv /etc/apt/preferences.d/00mlrig-freeze /root/")
+    free = host.check_output(upgrade)
+    host.check_output("mv /root/nvidia-driver-pin /root/00mlrig-freeze /etc/apt/preferences.d/")
+    assert not any("nvidia" in said for said in frozen)
+    assert "615.71.05" in free
 
 
 @pytest.mark.parametrize("command", ["upgrade", "full-upgrade"])
