@@ -12,6 +12,7 @@ import pytest
 
 DRIVERS = {"580": "580.105.08", "590": "590.48.01", "595": "595.91.07"}
 INSTALL = "Install the driver"
+EVERY_ORIGIN = "/etc/apt/apt.conf.d/99every-origin"
 
 
 def packages(host, pattern="*"):
@@ -82,12 +83,12 @@ def test_the_persistence_daemon_keeps_persistence_mode(host):
 def test_the_freeze_holds_without_the_pin(host):
     """And without both, apt would take the newest branch."""
     host.check_output("apt-get update --quiet=2 && mv /etc/apt/preferences.d/nvidia-driver-pin /root/")
-    origins = "-o 'Unattended-Upgrade::Origins-Pattern::=origin=*'"
-    upgrade, unattended = "apt-get --simulate full-upgrade", f"unattended-upgrade --dry-run --verbose {origins} 2>&1"
+    host.check_output(f"echo 'Unattended-Upgrade::Origins-Pattern {{ \"origin=*\"; }};' > {EVERY_ORIGIN}")
+    upgrade, unattended = "apt-get --simulate full-upgrade", "unattended-upgrade --dry-run --verbose 2>&1"
     frozen = host.check_output(upgrade), host.check_output(unattended)
     host.check_output("mv /etc/apt/preferences.d/00mlrig-freeze /root/")
     free = host.check_output(upgrade)
-    host.check_output("mv /root/nvidia-driver-pin /root/00mlrig-freeze /etc/apt/preferences.d/")
+    host.check_output(f"rm {EVERY_ORIGIN} && mv /root/nvidia-driver-pin /root/00mlrig-freeze /etc/apt/preferences.d/")
     assert not any("nvidia" in said for said in frozen)
     assert "615.71.05" in free
 
@@ -186,7 +187,7 @@ def test_a_kernel_without_a_module_is_not_to_be_booted(role, hosts):
         assert f"Do not reboot {name}" in run.errors
     assert "no installed kernel has a working driver" in run.errors
     for host in hosts.values():
-        host.check_output("dpkg-reconfigure $(dpkg-query --show --showformat='${Package} ' 'nvidia*dkms*')")
+        host.check_output(f"DEBIAN_FRONTEND=noninteractive dpkg-reconfigure {' '.join(packages(host, 'nvidia*dkms*'))}")
     assert role.run().code == 0
 
 
@@ -197,8 +198,12 @@ def test_absent_leaves_no_trace(role, hosts):
     for name, host in hosts.items():
         assert again.changed(name) == set()
         assert host.run("dpkg-query --show '*nvidia*-open*' 'libnvidia-*' 'nvidia-driver*'").stdout == ""
-        left = host.check_output("find /etc /lib/modules -name '*nvidia*' -o -name '*mlrig*'").splitlines()
-        assert [path for path in left if "/kernel/" not in path and "test-host" not in path] == []
+        left = host.check_output(
+            "find /etc /lib/modules ! -type d \\( -name '*nvidia*' -o -path '*mlrig*' \\)"
+        ).splitlines()
+        assert [
+            path for path in left if not any(others in path for others in ("/kernel/", "/apparmor.d/", "test-host"))
+        ] == []
 
 
 def test_a_host_without_a_card_is_left_alone(role, hosts):
