@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why apt failed, in a few lines."""
+"""Why apt failed, in a few lines; and its lists, whose update may fail in part."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ._files import read_if_there
-from ._settings import SettingsError
+from ._apt import Runner, run_unlocked
+from ._dkms_status import first_error
 
 _LINES = 12
 _TELLING = re.compile(r"E: |dpkg: error|Error! |Err:|The following packages have unmet dependencies|.*[uU]nmet depend")
@@ -19,7 +19,6 @@ _NOISE = re.compile(
 )
 _DKMS_KERNEL = re.compile(r"Error! Bad return status for module build on kernel: (\S+)")
 _DKMS_LOG = re.compile(r"Consult (\S+/make\.log)")
-_COMPILER = re.compile(r".*\berror: .*")
 
 
 def explain(text: str, root: Path) -> str:
@@ -32,19 +31,18 @@ def explain(text: str, root: Path) -> str:
     return "\n".join([*_explain_dkms(text, root), *told]) or "it said nothing"
 
 
+def update_lists(run: Runner, root: Path) -> tuple[str, ...]:
+    """Update what apt knows. One source that cannot be reached keeps no other from being used: it is a warning."""
+    output = run_unlocked(run, "apt-get", "update")
+    if output.code or "W: Failed to fetch" in output.text:
+        return (f"apt-get update: {explain(output.text, root)}",)
+    return ()
+
+
 def _explain_dkms(text: str, root: Path) -> Iterator[str]:
     logs = _DKMS_LOG.findall(text)
     for number, kernel in enumerate(dict.fromkeys(_DKMS_KERNEL.findall(text))):
         yield f"the driver's module could not be built for kernel {kernel}"
         if number < len(logs):
-            error = _first_error(root / logs[number].lstrip("/"))
+            error = first_error(root / logs[number].lstrip("/"))
             yield f"log: {logs[number]}" + (f": {error}" if error else "")
-
-
-def _first_error(log: Path) -> str | None:
-    try:
-        text = read_if_there(log) or ""
-    except SettingsError:
-        return None
-    found = _COMPILER.search(text)
-    return found[0].strip() if found else None

@@ -11,7 +11,10 @@ is brings no new kernel.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +63,23 @@ def read_freeze(root: Path) -> dict[str, str] | None:
 
 def write_freeze(root: Path, versions: Mapping[str, str]) -> None:
     replace(root / FREEZE_FILE.lstrip("/"), render(versions))
+
+
+@contextmanager
+def thawed(root: Path, may_move: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
+    """Options that make apt look past what is held, of the packages that may move; on disk it stays."""
+    frozen = read_freeze(root) or {}
+    kept = {name: version for name, version in frozen.items() if not may_move(name)}
+    if kept == frozen:
+        yield ()
+        return
+    own = root / FREEZE_FILE.lstrip("/")
+    with tempfile.TemporaryDirectory(prefix="mlrig-") as name:
+        for file in own.parent.iterdir():
+            if file != own and file.is_file():
+                shutil.copy(file, Path(name) / file.name)
+        (Path(name) / own.name).write_text(render(kept) or "", encoding="utf-8")
+        yield (f"--option=Dir::Etc::PreferencesParts={name}",)
 
 
 @dataclass

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ._apt import Change, Runner, read_candidates, run_unlocked
-from ._apt_failure import explain
+from ._apt_failure import update_lists
+from ._apt_freeze import thawed
 from ._apt_request import Comparison, PackagesRequest, Wanted, compare
 from ._apt_transaction import KEEP_CONFIGURATION, Transaction
 from ._dpkg import Package, read_packages
@@ -39,10 +40,10 @@ class PackagesPlan:
         if not install and not remove:
             return
         if install and self.request.update_cache:
-            self._update()
+            self.settings.warnings += update_lists(self.run, self.root)
         damaged = [each.name for each in install if _must_be_unpacked(self.comparison.unfinished.get(each.name))]
         transaction = Transaction(self.request, self.run, self.root, install, remove, damaged)
-        with transaction.thawed() as options:
+        with thawed(self.root, transaction.may_touch) as options:
             faults = _candidate_faults(install, read_candidates(self.run, [each.name for each in install], options))
             if faults:
                 raise RequestError("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
@@ -86,12 +87,6 @@ class PackagesPlan:
                 for each in self.left:
                     self.settings.amend(each, "skipped", "apt cannot finish its installation; see the warnings")
         self.comparison = _compare(self.request, self.run)
-
-    def _update(self) -> None:
-        """One source that cannot be reached does not keep others from being used."""
-        output = run_unlocked(self.run, "apt-get", "update")
-        if output.code or "W: Failed to fetch" in output.text:
-            self.settings.warnings.append(f"apt-get update: {explain(output.text, self.root)}")
 
 
 def make_plan(request: PackagesRequest, run: Runner, root: Path, *, check_mode: bool) -> PackagesPlan:
@@ -170,8 +165,8 @@ def _rehearse(plan: PackagesPlan) -> _Rehearsal:
         reason = "not tried: an installation was interrupted, and would be finished first"
         return _Rehearsal(reasons={each.name: reason for each in plan.comparison.differing})
     transaction = Transaction(plan.request, plan.run, plan.root, install, remove)
-    with transaction.thawed() as thawed:
-        options = (*thawed, *_NO_CACHE)
+    with thawed(plan.root, transaction.may_touch) as past_freeze:
+        options = (*past_freeze, *_NO_CACHE)
         faults = _candidate_faults(install, read_candidates(plan.run, [each.name for each in install], options))
         if faults:
             return _Rehearsal(reasons={name: f"as things are, {fault}" for name, fault in faults.items()})

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ._apt import LOCK_TIMEOUT, Change, Output, Runner, parse_simulation
 from ._apt_failure import explain
-from ._apt_freeze import FREEZE_FILE, frozen_versions, read_freeze, render, write_freeze
+from ._apt_freeze import FREEZE_FILE, frozen_versions, read_freeze, write_freeze
 from ._apt_request import PackagesRequest, Wanted
 from ._dpkg import read_packages
 from ._guarded_packages import is_guarded
@@ -89,21 +86,6 @@ class Transaction:
                 write_freeze(self.root, frozen_versions(read_packages(self.run)))
         if output.code:
             raise self._failure("apt failed", output)
-
-    @contextmanager
-    def thawed(self) -> Iterator[tuple[str, ...]]:
-        """Options that make apt look past what the freeze holds and this transaction may change; on disk it stays."""
-        frozen = read_freeze(self.root)
-        if frozen is None or self._kept(frozen) == frozen:
-            yield ()
-            return
-        own = self.root / FREEZE_FILE.lstrip("/")
-        with tempfile.TemporaryDirectory(prefix="mlrig-") as name:
-            for file in own.parent.iterdir():
-                if file != own and file.is_file():
-                    shutil.copy(file, Path(name) / file.name)
-            (Path(name) / own.name).write_text(render(self._kept(frozen)) or "", encoding="utf-8")
-            yield (f"--option=Dir::Etc::PreferencesParts={name}",)
 
     def _kept(self, frozen: Mapping[str, str]) -> dict[str, str]:
         return {name: version for name, version in frozen.items() if not self.may_touch(name)}

@@ -37,6 +37,7 @@ _LINE = re.compile(
 _REMARK = re.compile(r"\(([^()]*)\)")
 _LOG_OF = re.compile(r"make\.log for (?P<driver>\S+) for kernel (?P<kernel>\S+)")
 _ERROR = re.compile(r"\S+: (?:fatal )?error: .+|.*\bcommand not found|.*No space left on device.*")
+_LACK = re.compile(r"command not found|No space left on device|No such file or directory")
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,14 @@ def read_dkms(root: Path, run: Runner) -> tuple[DkmsBuild, ...]:
 class FailedBuild:
     """What a build left behind that did not end well: where its log is, and the first error in it, if one is found."""
 
+    kernel: str
     log: str
     error: str | None
+
+    @property
+    def would_fail_again(self) -> bool:
+        """Whether the source does not fit the kernel; what the host lacked may be there by now."""
+        return self.error is not None and _LACK.search(self.error) is None
 
     def __str__(self) -> str:
         return f"its build failed: {self.error} ({self.log})" if self.error else f"its build failed: see {self.log}"
@@ -105,10 +112,30 @@ class FailedBuild:
 
 def find_failed_build(root: Path, module: str, version: str, kernel: str) -> FailedBuild | None:
     """The failed build of a module for a kernel. dkms keeps the log of the last one only, whatever the kernel."""
-    log = Path("/", _TREE, module, version, "build/make.log")
-    text = read_if_there(root / str(log).lstrip("/")) or ""
-    subject = _LOG_OF.search(text.partition("\n")[0])
-    if subject is None or subject["kernel"] != kernel:
+    found = _read_failed_build(root, root / _TREE / module / version / "build/make.log")
+    return found if found is not None and found.kernel == kernel else None
+
+
+def find_failed_builds(root: Path) -> tuple[FailedBuild, ...]:
+    """The last builds of the driver that failed, one for each module and version."""
+    logs = sorted((root / _TREE).glob("nvidia*/*/build/make.log"))
+    found = (_read_failed_build(root, log) for log in logs if _DRIVER.fullmatch(log.parents[2].name))
+    return tuple(filter(None, found))
+
+
+def _read_failed_build(root: Path, log: Path) -> FailedBuild | None:
+    subject = _LOG_OF.search((read_if_there(log) or "").partition("\n")[0])
+    if subject is None:
         return None
-    error = next((found[0].strip() for line in text.splitlines() if (found := _ERROR.match(line))), None)
-    return FailedBuild(str(log), error and error.replace(f"{log.parent}/", ""))
+    on_host = Path("/", log.relative_to(root))
+    error = first_error(log)
+    return FailedBuild(subject["kernel"], str(on_host), error and error.replace(f"{on_host.parent}/", ""))
+
+
+def first_error(log: Path) -> str | None:
+    """The first line of a build's log that says why it failed; None where there is none, or no log to read."""
+    try:
+        text = read_if_there(log) or ""
+    except SettingsError:
+        return None
+    return next((found[0].strip() for line in text.splitlines() if (found := _ERROR.match(line))), None)

@@ -57,6 +57,11 @@ class Package:
         return self.status not in _GONE
 
     @property
+    def must_be_unpacked(self) -> bool:
+        """Whether to configure it is not enough."""
+        return self.reinstall or self.status == "half-installed"
+
+    @property
     def unfinished(self) -> bool:
         """Whether it is neither there nor gone: unpacked, half-installed, half-configured, or waiting for triggers."""
         return self.present and not self.installed

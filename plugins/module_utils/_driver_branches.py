@@ -40,6 +40,7 @@ class Choice:
     candidate: the package whose candidate version is asserted once the pin is there, and version, the glob that it has
     to match (`595.*`; no version of these packages has an epoch).
     module: the package that brings the kernel modules; it is among `driver`, or pulled in by it.
+    programs: where it is not sure that these packages bring a program, those that may, the likeliest first.
     """
 
     branch: str
@@ -51,10 +52,14 @@ class Choice:
     candidate: str
     version: str
     module: str
+    programs: Mapping[str, tuple[str, ...]]
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"driver": list(self.driver), "warnings": list(self.warnings)}
+        """What a user is told; programs have become packages of the plan."""
+        told = asdict(self) | {"driver": list(self.driver), "warnings": list(self.warnings)}
+        del told["programs"]
+        return told
 
 
 def parse_request(options: Mapping[str, Any], prefix: str = "nvidia_driver_") -> Request:
@@ -112,6 +117,7 @@ def _choice(row: Branch, request: Request, host: Host, today: date) -> Choice:
         candidate=packages.candidate,
         version=f"{row.branch}.*",
         module=packages.module,
+        programs=packages.programs,
         warnings=tuple(_warnings(row, host, today)),
     )
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from ._apt import Runner
 from ._apt_packages import was_interrupted
+from ._dkms_status import FailedBuild, find_failed_builds
 from ._dpkg import Package, Packages, read_packages
 from ._driver_packages import Installed, find_installed, read_maintainers
+from ._driver_table import PROGRAMS
 from ._files import read_if_there
 from ._foreign_drivers import (
     Repository,
@@ -26,6 +28,7 @@ from ._foreign_drivers import (
 )
 from ._host_use import Process, gpu_processes, graphical_sessions
 from ._kernel_modules import find_kernels, has_headers
+from ._loaded_driver import LoadedDriver, read_loaded_driver
 from ._nvidia_cards import Card, find_cards
 from ._secure_boot import SecureBoot, read_secure_boot
 
@@ -49,11 +52,10 @@ class DriverHost:
     container: its kind, where it is one that has no kernel of its own. wsl: Windows has the driver.
     kernels: those that can be booted, the oldest first. without_headers: those of them that nothing can be built for.
     kernel_kinds: `generic-hwe-24.04`, `amd64`: what follows linux-image- in the names of installed metapackages.
-    loaded: the version of the kernel module that runs now.
     interrupted: dpkg was stopped in the middle; what it left is finished before anything else.
     file_systems: of /, /usr, /var and /boot. largest_initramfs: in MiB.
     boot_unmounted: fstab has a /boot that is not mounted, so that kernels are written beside those that are booted.
-    lists_known: apt has been told what there is.
+    programs: those of the driver that are there, `nvidia-smi`.
     """
 
     distribution: str
@@ -66,11 +68,12 @@ class DriverHost:
     kernel_kinds: tuple[str, ...]
     packages: Packages
     installed: Installed
-    loaded: str | None
+    loaded: LoadedDriver | None
     secure_boot: SecureBoot
     runfile: RunfileDriver | None
     repositories: tuple[Repository, ...]
     dkms_leftovers: tuple[str, ...]
+    failed_builds: tuple[FailedBuild, ...]
     blacklist: str | None
     sessions: tuple[str, ...]
     processes: tuple[Process, ...]
@@ -78,7 +81,7 @@ class DriverHost:
     file_systems: Mapping[str, FileSystem]
     largest_initramfs: int
     boot_unmounted: bool
-    lists_known: bool
+    programs: frozenset[str]
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -88,8 +91,10 @@ class DriverHost:
     def unfinished(self) -> tuple[Package, ...]:
         return tuple(each for each in self.packages.values() if each.unfinished or each.reinstall)
 
-    def has(self, name: str) -> bool:
-        return name in self.packages and self.packages[name].installed
+    def has(self, name: str, version: str | None = None) -> bool:
+        """Whether a package is installed, of a version where that matters."""
+        package = self.packages.get(name)
+        return package is not None and package.installed and version in (None, package.version)
 
 
 def read_host(root: Path, run: Runner, measure: Callable[[Path], FileSystem] | None = None) -> DriverHost:
@@ -112,11 +117,12 @@ def read_host(root: Path, run: Runner, measure: Callable[[Path], FileSystem] | N
         kernel_kinds=tuple(sorted(found["kind"] for found in metapackages if found)),
         packages=packages,
         installed=installed,
-        loaded=_read(root, "sys/module/nvidia/version") or None,
+        loaded=read_loaded_driver(root),
         secure_boot=read_secure_boot(root, distribution),
         runfile=find_runfile_driver(root, run),
         repositories=find_repositories(root),
         dkms_leftovers=find_dkms_leftovers(root, versions),
+        failed_builds=find_failed_builds(root),
         blacklist=find_blacklist(root),
         sessions=graphical_sessions(root),
         processes=gpu_processes(root),
@@ -124,7 +130,7 @@ def read_host(root: Path, run: Runner, measure: Callable[[Path], FileSystem] | N
         file_systems={name: (measure or _measure)(root / name.lstrip("/")) for name in ("/", "/usr", "/var", "/boot")},
         largest_initramfs=max((_size(file) for file in (root / "boot").glob("initrd.img-*")), default=0),
         boot_unmounted=_is_unmounted(root, "/boot"),
-        lists_known=any((root / "var/lib/apt/lists").glob("*Packages*")),
+        programs=frozenset(name for name in PROGRAMS if (root / "usr/bin" / name).exists()),
     )
 
 

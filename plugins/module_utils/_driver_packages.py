@@ -24,9 +24,16 @@ _MODULES = re.compile(
 )
 # ... and the metapackages that depend on them. On Debian nvidia-driver has no flavour.
 _FLAVOURED = re.compile(r"nvidia-open(-\d+)?|nvidia-(driver|headless|headless-no-dkms)(-\d+)?(-open)?")
+# What only displays need, and a driver for computing alone shall not have. On Debian nvidia-driver is that, too.
+_DISPLAY = re.compile(r"(nvidia-open|nvidia-driver|xserver-xorg-video-nvidia)(-\d+)?(-open)?")
 # Tools that have a version like a driver's, and work with every driver.
 _INDEPENDENT = re.compile(
     r"nvidia-(settings|modprobe|persistenced|xconfig|prime|installer-cleanup|container|docker)|libnvidia-(egl|container)"
+)
+# ... and those that are of no use without one. What is called nvidia-container belongs to the container toolkit.
+_HELPERS = re.compile(
+    r"nvidia-(settings|modprobe|persistenced|xconfig|prime|installer-cleanup|alternative|support|legacy-check)"
+    r"|glx-alternative-nvidia|libnvidia-egl-.*"
 )
 _CUDA_DRIVERS = re.compile(r"cuda-drivers(-\d+)?")
 # What belongs to a data centre's switches, and must have the driver's version.
@@ -80,6 +87,11 @@ class Installed:
     @property
     def version(self) -> str | None:
         return _only(each.version for each in self.packages if each.version)
+
+    @property
+    def versions_differ(self) -> bool:
+        """Whether an upgrade was cut off. In Debian's archive not all packages have the driver's version."""
+        return self.source in ("nvidia", "ubuntu") and len({each.version for each in self.packages} - {None}) > 1
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -154,8 +166,25 @@ def names_to_remove(installed: Installed, choice: Choice, distribution: str, *, 
         other_flavour = flavoured and ("open" in each.name) != (choice.flavour == "open")
         # modprobe takes what DKMS has built before what was prebuilt
         hiding = prebuilt and each.name == choice.module
-        if other_branch or other_flavour or hiding:
+        display = choice.profile == "compute" and each.name not in choice.driver and _DISPLAY.fullmatch(each.name)
+        if other_branch or other_flavour or hiding or display:
             yield each.name
+
+
+def names_of_all(packages: Packages) -> tuple[str, ...]:
+    """The driver, what serves only it, and what holds it: what is there, and what has left its configuration."""
+    return tuple(
+        name
+        for name, each in sorted(packages.items())
+        if each.status != "not-installed"
+        and (_is_driver(each) or _HELPERS.fullmatch(each.name) or each.name.startswith(_PIN))
+    )
+
+
+def upstream_of(version: str) -> str | None:
+    """NVIDIA's own version, `595.71.05`, of a package's."""
+    found = _VERSION.match(version)
+    return found and found["upstream"]
 
 
 def branch_of_pin(name: str) -> str:

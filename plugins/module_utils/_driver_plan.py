@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ._apt import Runner, read_candidates
+from ._driver_archive import Archive
 from ._driver_branches import Choice, Refusal, choose, parse_request
 from ._driver_host import DriverHost, read_host
-from ._driver_packages import names_to_remove
+from ._driver_packages import names_of_all, names_to_remove, upstream_of
 from ._driver_refusals import refusals
 from ._driver_situation import Situation
 from ._driver_table import parse_table
@@ -23,7 +24,7 @@ from ._driver_warnings import warnings
 from ._kernel_packages import KernelPackages, kernel_packages, names_to_ask
 from ._nvidia_cards import generations_to_serve
 
-_NOTHING = KernelPackages((), prebuilt=False)
+_NOTHING = KernelPackages({}, prebuilt=False)
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,14 @@ class Answers:
     today: date
 
 
-def make_plan(root: Path, run: Runner, answers: Answers) -> dict[str, Any]:
+def make_plan(root: Path, archive: Archive, answers: Answers) -> dict[str, Any]:
     """What the module returns. Raises InputError for wrong options, before the host is looked at."""
     parse_request(answers.options)
     parse_table(answers.options["branches"])
-    host = read_host(root, run)
-    return plan_for(host, run, answers)
+    return plan_for(read_host(root, archive.run), archive, answers)
 
 
-def plan_for(host: DriverHost, run: Runner, answers: Answers) -> dict[str, Any]:
+def plan_for(host: DriverHost, archive: Archive, answers: Answers) -> dict[str, Any]:
     reason = _why_not(host, answers.options["state"])
     plan: dict[str, Any] = {
         "applies": reason is None,
@@ -50,7 +50,7 @@ def plan_for(host: DriverHost, run: Runner, answers: Answers) -> dict[str, Any]:
         "cards": [each.as_dict() for each in host.cards],
         "kernels": list(host.kernels),
         "installed": host.installed.as_dict(),
-        "loaded": host.loaded,
+        "loaded": host.loaded and host.loaded.version,
     }
     if reason is not None:
         nothing: dict[str, Any] = {
@@ -62,7 +62,7 @@ def plan_for(host: DriverHost, run: Runner, answers: Answers) -> dict[str, Any]:
             "remove_pins": [],
         }
         return plan | nothing | {"change": False, "refusals": [], "warnings": []}
-    situation = assess(host, run, answers)
+    situation = assess(host, archive, answers)
     choice = situation.choice
     return plan | {
         "choice": choice and choice.as_dict(),
@@ -70,85 +70,103 @@ def plan_for(host: DriverHost, run: Runner, answers: Answers) -> dict[str, Any]:
         "kernel_packages": list(situation.kernel_packages.names),
         "prebuilt": situation.kernel_packages.prebuilt,
         "remove": list(situation.remove),
-        "remove_pins": [each for each in host.installed.pins if choice is None or each != choice.pin],
+        "remove_pins": [each for each in host.installed.pins if choice is not None and each != choice.pin],
         "change": situation.change,
         "refusals": [each.as_dict() for each in refusals(situation)],
-        "warnings": warnings(situation),
+        "warnings": [*archive.warnings, *warnings(situation)],
     }
 
 
-def assess(host: DriverHost, run: Runner, answers: Answers) -> Situation:
+def assess(host: DriverHost, archive: Archive, answers: Answers) -> Situation:
     """Compare what is wanted with what is there. Asks apt only where dpkg does not tell enough."""
     options = answers.options
     request = parse_request(options)
-    broken = [each.name for each in host.unfinished if each.reinstall or each.status == "half-installed"]
+    broken = [each.name for each in host.unfinished if each.must_be_unpacked]
     if options["state"] == "absent":
-        names = (*host.installed.names, *(each.name for each in host.installed.cuda_drivers))
-        change = bool(names or host.installed.pins or host.runfile)
-        candidates = read_candidates(run, broken)
-        return Situation(host, request, "absent", None, None, _NOTHING, names, candidates, change)
+        names = names_of_all(host.packages)
+        candidates = archive.candidates(broken)
+        change = bool(names or host.runfile)
+        return Situation(host, request, "absent", None, None, _NOTHING, names, candidates, archive.is_known, change)
 
+    coming = [name for name in options["kernels_to_come"] if not host.has(name)]
+    candidates = dict(archive.candidates(coming))
     same_source = host.installed.source == request.source and not options["upgrade"]
     answer = choose(
         parse_table(options["branches"]),
         request,
         distribution=host.distribution,
-        kernels=host.kernels,
+        kernels=(*host.kernels, *(f"{candidates[name]} (of {name})" for name in coming if candidates.get(name))),
         generations=generations_to_serve(host.cards),
         today=answers.today,
         installed=host.installed.branch if same_source else None,
     )
     if isinstance(answer, Refusal):
-        candidates = read_candidates(run, broken)
-        return Situation(host, request, "present", None, answer, _NOTHING, (), candidates, change=True)
+        candidates |= archive.candidates(broken)
+        known = archive.is_known
+        return Situation(host, request, "present", None, answer, _NOTHING, (), candidates, known, change=True)
 
-    ask = [*names_to_ask(host, answer), *broken]
-    if options["upgrade"] or not host.has(answer.candidate):
+    # Of a version that is wanted and not known yet.
+    newest = options["upgrade"] or host.installed.versions_differ
+    programs = [packages for name, packages in answer.programs.items() if name not in host.programs]
+    ask = [*broken, *names_to_ask(host, answer), *chain(*programs)]
+    if newest or not all(map(host.has, answer.driver)):
         ask.append(answer.candidate)
-    candidates = read_candidates(run, sorted(set(ask)))
-    kernel = kernel_packages(host, answer, candidates)
-    remove = tuple(names_to_remove(host.installed, answer, host.distribution, prebuilt=kernel.prebuilt))
-    candidate = candidates.get(answer.candidate)
-    is_of_branch = candidate is not None and fnmatchcase(candidate, answer.version)
-    newer = candidate if options["upgrade"] and is_of_branch and _differs(host, candidate, answer) else None
-    change = newer is not None or bool(remove) or _is_incomplete(host, answer, kernel)
-    return Situation(host, request, "present", answer, None, kernel, remove, candidates, change, newer)
+    candidates |= archive.candidates(ask)
+
+    bringing = (next(filter(candidates.get, packages), None) for packages in programs)
+    choice = replace(answer, driver=(*answer.driver, *filter(None, bringing)))
+    kernel = kernel_packages(host, choice, candidates)
+    remove = tuple(names_to_remove(host.installed, choice, host.distribution, prebuilt=kernel.prebuilt))
+    version = _version_to_have(choice, candidates.get(choice.candidate) if newest else None)
+    change = bool(remove) or _is_incomplete(host, choice, version, kernel)
+    known = archive.is_known
+    return Situation(host, request, "present", choice, None, kernel, remove, candidates, known, change, version)
+
+
+def _version_to_have(choice: Choice, candidate: str | None) -> str:
+    """The glob for the driver's version: a certain one where there is a candidate of the branch, or any of it."""
+    if candidate is not None and fnmatchcase(candidate, choice.version):
+        return f"{upstream_of(candidate)}-*"
+    return choice.version
 
 
 def packages_to_have(situation: Situation) -> list[dict[str, Any]]:
     """The transaction of the driver, as the module apt_packages takes it."""
-    choice = situation.choice
+    choice, version = situation.choice, situation.version
     if choice is None:
         return []
-    version = choice.version
-    if situation.newer is not None:
-        version = situation.newer
-    # In Debian's archive not all packages of the driver have its version.
-    of_one_version = [choice.candidate] if choice.source == "debian" else choice.driver
+    # In Debian's archive not all packages of the driver have its version, nor do programs of their own anywhere.
+    of_one_version = (choice.candidate,) if choice.source == "debian" else choice.driver
+    programs = {package for packages in choice.programs.values() for package in packages}
     packages: list[dict[str, Any]] = [
-        {"name": name, "version": version} if name in of_one_version else {"name": name} for name in choice.driver
+        {"name": name, "version": version} if name in of_one_version and name not in programs else {"name": name}
+        for name in choice.driver
     ]
     if choice.source == "nvidia":  # whose dependencies allow newer ones, so that a way down would leave some behind
         others = set(situation.host.installed.names) - set(choice.driver) - set(situation.remove)
         packages += [{"name": name, "version": version} for name in sorted(others)]
-    return [*packages, *({"name": name, "allow": ["linux-"]} for name in situation.kernel_packages.names)]
+    return [
+        *packages,
+        *(
+            {"name": name, "allow": ["linux-"]} | ({"version": wanted} if wanted else {})
+            for name, wanted in situation.kernel_packages.versions.items()
+        ),
+    ]
 
 
-def _is_incomplete(host: DriverHost, choice: Choice, kernel: KernelPackages) -> bool:
-    """Whether a package is missing or unfinished, or of another branch under the same name."""
-    wanted = [*choice.driver, *kernel.names, *([choice.pin] if choice.pin else [])]
+def _is_incomplete(host: DriverHost, choice: Choice, version: str, kernel: KernelPackages) -> bool:
+    """Whether a package is missing or unfinished, or of another branch, source or version under the same name."""
+    wanted = [*choice.driver, *([choice.pin] if choice.pin else [])]
     driver = host.installed.packages
     return (
         not all(map(host.has, wanted))
+        or any(not host.has(name, needed) for name, needed in kernel.versions.items())
         or any(not host.packages[each.name].installed for each in driver)
         or any(each.branch != choice.branch or each.origin != choice.source for each in driver)
+        or any(each.version is not None and not fnmatchcase(f"{each.version}-", version) for each in driver)
         or any(each != choice.pin for each in host.installed.pins)
+        or host.installed.versions_differ
     )
-
-
-def _differs(host: DriverHost, candidate: str | None, choice: Choice) -> bool:
-    installed = host.packages.get(choice.candidate)
-    return candidate is not None and (installed is None or installed.version != candidate)
 
 
 def _why_not(host: DriverHost, state: str) -> str | None:

@@ -52,7 +52,7 @@ def no_headers(it: Situation) -> Found:
     if it.choice is None or it.kernel_packages.prebuilt or not set(newest) & set(it.host.without_headers):
         return
     kernel = newest[0]
-    if f"linux-headers-{kernel}" in it.kernel_packages.names or not it.host.lists_known:
+    if f"linux-headers-{kernel}" in it.kernel_packages.names or not it.lists_known:
         return
     packaged = it.host.has(f"linux-image-{kernel}") or it.host.has(f"linux-image-unsigned-{kernel}")
     if packaged:
@@ -113,16 +113,14 @@ def _without_console(it: Situation) -> str:
     if it.host.distribution.startswith("Ubuntu"):
         if it.request.source != "ubuntu":
             return f'; or, without a console, modules that Canonical signs: nvidia_driver_source: "ubuntu"{ways}'
-        if not it.host.lists_known:
-            return f"; or, without a console, sudo apt-get update: it may know of modules that Canonical signs{ways}"
         kinds = listed(it.host.kernel_kinds) or "none: no metapackage of a kernel is installed"
         return f"; Canonical has no signed modules of this branch for every kind of kernel here ({kinds}){ways}"
     return ways
 
 
 def _unsigned(it: Situation) -> bool:
-    # Without a choice it is not known what Canonical has; the others sign nothing with a key that is known here.
-    maybe = it.choice is None and it.request.source == "ubuntu"
+    # It may not be known yet what Canonical has; the others sign nothing with a key that is known here.
+    maybe = it.request.source == "ubuntu" and (it.choice is None or not it.lists_known)
     return it.host.secure_boot.enforced and not it.kernel_packages.prebuilt and not maybe
 
 
@@ -179,4 +177,4 @@ def blacklisted(it: Situation) -> Found:
         remedy = f"sudo prime-select nvidia; or {remedy}"
     elif "command line" in where:
         remedy = "remove it from /etc/default/grub and /etc/default/grub.d; sudo update-grub; sudo reboot"
-    yield f"the module nvidia is kept from being loaded: {where}", remedy
+    yield f"a module of the driver is kept from being loaded: {where}", remedy

@@ -108,8 +108,8 @@ def held(it: Situation) -> Found:
 
 
 def not_obtainable(it: Situation) -> Found:
-    broken = [each for each in it.host.unfinished if each.reinstall or each.status == "half-installed"]
-    lost = [each.name for each in broken if it.host.lists_known and it.candidates.get(each.name) is None]
+    broken = [each for each in it.host.unfinished if each.must_be_unpacked]
+    lost = [each.name for each in broken if it.lists_known and it.candidates.get(each.name) is None]
     if lost:
         yield (
             f"half-installed, and no apt source has it: {listed(lost)}; apt refuses all work until it is gone",
@@ -128,22 +128,25 @@ def not_configured(it: Situation) -> Found:
 
 
 def module_not_built(it: Situation) -> Found:
-    """A failed build leaves the driver's package, and those of kernels, unconfigured."""
+    """A failed build leaves the driver's package, and those of kernels, unconfigured, until its cause is mended."""
     failed = [each.name for each in it.host.unfinished if _failed(it, each) and is_guarded(each.name)]
     installed = it.host.installed
     same = it.choice is not None and it.choice.branch == installed.branch and it.choice.flavour == installed.flavour
-    if failed and same and any(name in failed for name in installed.modules):
-        yield (
-            (
-                f"dpkg could not configure {listed(failed)}: the modules of {installed.version or installed.branch} "
-                f"were not built for every kernel ({listed(it.host.kernels)}), and would not be now"
-            ),
-            (
-                "sudo dpkg --configure --pending (it names the kernel, and the log of the build, "
-                "/var/lib/dkms/nvidia*/*/build/make.log); then another nvidia_driver_branch, or remove that kernel: "
-                "sudo apt-get purge linux-image-KERNEL linux-headers-KERNEL"
-            ),
-        )
+    if not same or not any(name in failed for name in installed.modules):
+        return
+    for build in it.host.failed_builds:
+        if build.would_fail_again and build.kernel in it.host.kernels:
+            yield (
+                (
+                    f"dpkg could not configure {listed(failed)}, because the modules of "
+                    f"{installed.version or installed.branch} cannot be built for kernel {build.kernel}: {build.error} "
+                    f"({build.log})"
+                ),
+                (
+                    "another nvidia_driver_branch, or a kernel less: "
+                    f"sudo apt-get purge linux-image-{build.kernel} linux-headers-{build.kernel}; then run this again"
+                ),
+            )
 
 
 def dkms_leftover(it: Situation) -> Found:
@@ -179,9 +182,9 @@ def _disable(repository: Repository) -> str:
 
 def no_candidate(it: Situation) -> Found:
     choice = it.choice
-    if choice is None or choice.source == "nvidia" or not it.host.lists_known:
+    if choice is None or choice.source == "nvidia" or not it.lists_known:
         return
-    if it.host.has(choice.candidate) or it.candidates.get(choice.candidate) is not None:
+    if all(map(it.host.has, choice.driver)) or it.candidates.get(choice.candidate) is not None:
         return
     remedies = {
         "ubuntu": (

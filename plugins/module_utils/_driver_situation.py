@@ -22,7 +22,8 @@ class Situation:
 
     choice, refusal: the answer of the table of branches: one of them, or for `absent` none.
     remove: packages that must go so that the choice can come. candidates: what apt would take, of what it was asked.
-    change: whether what is installed is not what is wanted. newer: the version to which an upgrade was asked for.
+    lists_known: whether apt has ever been told what there is.
+    change: whether what is installed is not what is wanted. version: the glob that the driver's version must match.
     """
 
     host: DriverHost
@@ -33,8 +34,9 @@ class Situation:
     kernel_packages: KernelPackages
     remove: tuple[str, ...]
     candidates: Mapping[str, str | None]
+    lists_known: bool
     change: bool
-    newer: str | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True)

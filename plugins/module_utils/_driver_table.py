@@ -20,6 +20,7 @@ KINDS = ("lts", "production", "new_feature", "unknown")
 SOURCES = ("nvidia", "ubuntu", "debian")
 FLAVOURS = ("open", "proprietary")
 PROFILES = ("full", "compute")
+PROGRAMS = ("nvidia-smi", "nvidia-persistenced")
 
 _BRANCH = re.compile(r"[1-9]\d\d")
 _KERNEL = re.compile(r"\d+\.\d+(\.\d+)?")
@@ -33,11 +34,13 @@ class Packages:
     profiles: the packages to install, by profile.
     module: the package with the kernel modules.
     candidate: the package whose candidate version tells which branch apt would install.
+    programs: where it is not sure that these packages bring a program, those that may, the likeliest first.
     """
 
     profiles: Mapping[str, tuple[str, ...]]
     module: str
     candidate: str
+    programs: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -160,21 +163,20 @@ def _offer(offer: Any, branch: str, where: str) -> Offer:
 
 
 def _packages(packages: Any, branch: str, where: str) -> Packages:
-    packages = _dictionary(packages, where, {"full", "compute", "module", "candidate"})
-    profiles = {
-        profile: tuple(
-            _package(name, branch, f"{where}.{profile}") for name in _list(packages[profile], f"{where}.{profile}")
-        )
-        for profile in PROFILES
-    }
-    for profile, names in profiles.items():
-        if not names:
-            raise InputError(f"{where}.{profile}", "must name a package", packages[profile])
+    packages = _dictionary(packages, where, {"full", "compute", "module", "candidate"}, {"programs"})
+    programs = _dictionary(packages.get("programs", {}), f"{where}.programs", (), PROGRAMS)
     return Packages(
-        profiles,
+        profiles={profile: _names(packages[profile], branch, f"{where}.{profile}") for profile in PROFILES},
         module=_package(packages["module"], branch, f"{where}.module"),
         candidate=_package(packages["candidate"], branch, f"{where}.candidate"),
+        programs={name: _names(each, branch, f"{where}.programs.{name}") for name, each in programs.items()},
     )
+
+
+def _names(names: Any, branch: str, where: str) -> tuple[str, ...]:
+    if not _list(names, where):
+        raise InputError(where, "must name a package", names)
+    return tuple(_package(name, branch, where) for name in names)
 
 
 def _kernel(value: Any, where: str) -> str:

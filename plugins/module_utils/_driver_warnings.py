@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from ._driver_packages import branch_of_pin
 from ._driver_situation import Situation, listed
+from ._driver_table import PROGRAMS
 
 Warn = Callable[[Situation], Iterator[str]]
 
@@ -37,14 +38,20 @@ def processes(it: Situation) -> Iterator[str]:
 
 def loaded_module(it: Situation) -> Iterator[str]:
     if it.host.loaded and it.change and not it.host.processes:
-        yield f"the module nvidia {it.host.loaded} is loaded, and stays so until the next boot"
+        yield f"the module nvidia {it.host.loaded.version} is loaded, and stays so until the next boot"
 
 
-def nouveau(it: Situation) -> Iterator[str]:
-    for name in ("nouveau", "nova_core"):
-        cards = [each.address for each in it.host.cards if each.driver == name]
-        if cards and it.state == "present":
-            yield f"{name} drives {listed(cards)} until the next boot"
+def rival_driver(it: Situation) -> Iterator[str]:
+    cards = [f"{each.address} ({each.driver})" for each in it.host.cards if each.held_by_rival]
+    if cards and it.state == "present":
+        yield f"the kernel's own driver holds {listed(cards)} until the next boot"
+
+
+def programs(it: Situation) -> Iterator[str]:
+    """Where no package is known that brings one, only a look afterwards can tell."""
+    missing = sorted(set(PROGRAMS) - it.host.programs)
+    if missing and it.state == "present" and not it.change:
+        yield f"the driver is there, but not {listed(missing)}: see which package of {it.request.source}'s has it"
 
 
 def passed_through(it: Situation) -> Iterator[str]:
@@ -129,7 +136,8 @@ WARNINGS: tuple[Warn, ...] = (
     graphical_session,
     processes,
     loaded_module,
-    nouveau,
+    rival_driver,
+    programs,
     passed_through,
     interrupted,
     older_kernels,

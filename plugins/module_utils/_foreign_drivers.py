@@ -19,7 +19,11 @@ _UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
 _LIBRARY_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 _LIBRARY = re.compile(r"lib(?:nvidia-ml|cuda)\.so\.(\d{3}\.[\d.]+)")
 _MODPROBE_FOLDERS = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
-_NEVER = re.compile(r"\s*(?:blacklist\s+nvidia|install\s+nvidia\s+\S*/(?:true|false)|alias\s+nvidia\s+off)\s*(?:#.*)?")
+# CUDA needs both.
+_NEEDED = r"nvidia(?:[-_]uvm)?"
+_NEVER = re.compile(
+    rf"\s*(?:blacklist\s+{_NEEDED}|install\s+{_NEEDED}\s+\S*/(?:true|false)|alias\s+{_NEEDED}\s+off)\s*(?:#.*)?"
+)
 _NEVER_AT_BOOT = ("module_blacklist", "modprobe.blacklist", "rd.driver.blacklist")
 _REPOSITORIES = {
     "nvidia": re.compile(r"/compute/cuda/repos/(?P<distribution>[a-z0-9]+)/"),
@@ -95,10 +99,10 @@ def find_repositories(root: Path) -> tuple[Repository, ...]:
 
 
 def find_blacklist(root: Path) -> str | None:
-    """Where it is said that the module nvidia is never loaded, if anywhere."""
+    """Where it is said that a module is never loaded without which CUDA does nothing, if anywhere."""
     for token in (read_if_there(root / "proc/cmdline") or "").split():
         name, _sign, modules = token.partition("=")
-        if name in _NEVER_AT_BOOT and "nvidia" in modules.split(","):
+        if name in _NEVER_AT_BOOT and any(re.fullmatch(_NEEDED, each) for each in modules.split(",")):
             return f"{token} on the kernel command line"
     seen = set()
     for folder in _MODPROBE_FOLDERS:

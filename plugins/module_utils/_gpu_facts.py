@@ -8,18 +8,17 @@ Everything that may hang is done by a process that can be left behind.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ._files import read_if_there
 from ._gpu_facts_nvml import facts_from_nvml
 from ._gpu_facts_shape import Facts, Refusal
 from ._gpu_facts_smi import NvidiaSmi
+from ._loaded_driver import read_loaded_driver
 from ._nvml import (
-    KERNEL_MODULE,
     NO_HARDWARE,
     BindingMissingError,
     DriverUnavailableError,
@@ -33,7 +32,6 @@ from ._pci_address import xorg_bus_id
 from ._watchdog import PATIENCE, call_guarded
 
 _BOUND = "sys/bus/pci/drivers/nvidia"
-_VERSION = re.compile(r"^NVRM version:.*? (Open )?Kernel Module\b.*?  (\d+\.\d+(?:\.\d+)?)\s", re.MULTILINE)
 
 
 def gather(root: Path = Path("/"), *, patience: float = PATIENCE) -> dict[str, Any]:
@@ -98,7 +96,5 @@ def _ask_nvml(doing: Callable[[str], None]) -> Facts | Refusal:
 
 def _kernel_module(root: Path) -> Facts:
     """The loaded kernel module, which says of itself what it is."""
-    found = _VERSION.search(read_if_there(root / KERNEL_MODULE) or "")
-    if found is None:
-        return {"version": None, "flavour": None}
-    return {"version": found[2], "flavour": "open" if found[1] else "proprietary"}
+    loaded = read_loaded_driver(root)
+    return asdict(loaded) if loaded else {"version": None, "flavour": None}

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ._files import read_if_there, refuse_if_unwritable, replace
-from ._nvml import KERNEL_MODULE
+from ._loaded_driver import KERNEL_MODULE
 
 FOLDER = "run/mlrig/gpu"
 

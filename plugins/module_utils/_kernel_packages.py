@@ -14,35 +14,41 @@ from ._driver_host import DriverHost
 
 @dataclass(frozen=True)
 class KernelPackages:
-    """names: the packages to install in one transaction with the driver; those that apt has not are left out.
+    """versions: the packages to install in one transaction with the driver, each with the version that it must have,
+    or None for any; those that apt has not are left out.
 
     prebuilt: they are modules that Canonical has built and signed. Named together with the driver, they take the
     place of the DKMS package.
     """
 
-    names: tuple[str, ...]
+    versions: Mapping[str, str | None]
     prebuilt: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.versions)
 
 
 def names_to_ask(host: DriverHost, choice: Choice) -> tuple[str, ...]:
     """The packages whose candidates decide, and are not installed: what `kernel_packages` must be told of."""
-    names = [*_prebuilt(host, choice), *_headers(host)]
-    return tuple(name for name in names if not host.has(name))
+    wanted = dict.fromkeys(_prebuilt(host, choice)) | _headers(host)
+    return tuple(name for name, version in wanted.items() if not host.has(name, version))
 
 
 def kernel_packages(host: DriverHost, choice: Choice, candidates: Mapping[str, str | None]) -> KernelPackages:
     """The packages for this host. Prebuilt ones are taken where every kind of kernel has them."""
 
-    def is_there(name: str) -> bool:
-        return host.has(name) or candidates.get(name) is not None
+    def is_there(name: str, version: str | None = None) -> bool:
+        candidate = candidates.get(name)
+        return host.has(name, version) or (candidate is not None and version in (None, candidate))
 
     metapackages = [_prebuilt_name(choice, kind) for kind in host.kernel_kinds]
     prebuilt = choice.source == "ubuntu" and bool(metapackages) and all(map(is_there, metapackages))
     # What is built here and may be loaded stays: a driver changes only when that is asked for.
     if prebuilt and host.has(choice.module) and (host.secure_boot.key == "enrolled" or not host.secure_boot.enforced):
         prebuilt = False
-    names = _prebuilt(host, choice) if prebuilt else _headers(host)
-    return KernelPackages(tuple(filter(is_there, names)), prebuilt)
+    wanted = dict.fromkeys(_prebuilt(host, choice)) if prebuilt else _headers(host)
+    return KernelPackages({name: version for name, version in wanted.items() if is_there(name, version)}, prebuilt)
 
 
 def _prebuilt(host: DriverHost, choice: Choice) -> list[str]:
@@ -56,6 +62,13 @@ def _prebuilt_name(choice: Choice, kernel: str) -> str:
     return f"linux-modules-nvidia-{choice.branch}{flavour}-{kernel}"
 
 
-def _headers(host: DriverHost) -> list[str]:
-    """By metapackage, so that the next kernel has them too, and by name for what the metapackages do not reach."""
-    return [f"linux-headers-{each}" for each in (*host.kernel_kinds, *host.without_headers)]
+def _headers(host: DriverHost) -> dict[str, str | None]:
+    """By metapackage, so that the next kernel has them too, and by name for what the metapackages do not reach.
+
+    A metapackage must have the version of the kernel's own: a newer one brings headers of a kernel that is not there,
+    and DKMS would build for it.
+    """
+    with_kernel: dict[str, str | None] = {
+        f"linux-headers-{kind}": host.packages[f"linux-image-{kind}"].version for kind in host.kernel_kinds
+    }
+    return with_kernel | {f"linux-headers-{kernel}": None for kernel in host.without_headers}

@@ -69,6 +69,8 @@ _FIRSTS = [first for first, _generation in _BLOCKS]
 _VENDOR = "0x10de"
 # What NVIDIA's driver takes: VGA and 3D controllers, with any programming interface.
 _CLASSES = ("0x0300", "0x0302")
+# The kernel's own, which keep NVIDIA's from a card until the next boot.
+_RIVALS = ("nouveau", "novacore", "nova_core")
 # Drivers that hold a card for virtual machines: those of VFIO are several (vfio-pci, nvgrace_gpu_vfio_pci).
 _HANDED_OVER = ("vfio", "pci-stub", "pciback")
 
@@ -92,6 +94,11 @@ class Card:
     def passed_through(self) -> bool:
         """Whether a driver holds it that hands it to a virtual machine: this host's NVIDIA driver has no say in it."""
         return any(name in (self.driver or "") for name in _HANDED_OVER)
+
+    @property
+    def held_by_rival(self) -> bool:
+        """Whether the kernel's own driver holds it: nouveau, or Nova, which calls itself NovaCore."""
+        return (self.driver or "").lower() in _RIVALS
 
     def as_dict(self) -> dict[str, Any]:
         """`{address, device, generation, driver, passed_through}`."""

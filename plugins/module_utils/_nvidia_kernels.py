@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,24 +17,13 @@ from ._driver_libraries import Libraries, find_libraries
 from ._files import read_if_there
 from ._kernel_checks import CheckedKernel, Demands, check_kernel
 from ._kernel_modules import Loading, find_kernels, find_modules, parse_modprobe
+from ._loaded_driver import LoadedDriver, read_loaded_driver
 from ._next_kernel import NextKernel, find_next_kernel
 from ._nvidia_cards import Card, find_cards
 from ._secure_boot import read_secure_boot
 from ._trusted_keys import read_key_owners
 
 _RUNNING = "proc/sys/kernel/osrelease"
-_LOADED = "proc/driver/nvidia/version"
-_LOADED_VERSION = re.compile(r"^NVRM version:.*? (Open )?Kernel Module\b.*?  (\d+\.\d+(?:\.\d+)?)\s", re.MULTILINE)
-# They keep NVIDIA's driver from the card until the next boot.
-_RIVALS = ("nouveau", "novacore")
-
-
-@dataclass(frozen=True)
-class LoadedDriver:
-    """The kernel module that is loaded now."""
-
-    version: str
-    flavour: str
 
 
 class Verdict(NamedTuple):
@@ -107,18 +95,13 @@ def read_kernels(root: Path = Path("/"), run: Runner = run_command) -> KernelRep
     return KernelReport(
         cards=tuple(card for card in find_cards(root) if not card.passed_through),
         libraries=libraries,
-        loaded=_read_loaded(root),
+        loaded=read_loaded_driver(root),
         running=(read_if_there(root / _RUNNING) or "").strip() or None,
         next=find_next_kernel(root, [each.release for each in kernels if each.complete]),
         signatures_enforced=signed,
         kernels=tuple(check_kernel(root, each, modules[each.release], builds, demands) for each in kernels),
         has_driver=bool(has_modules or builds or libraries.versions),
     )
-
-
-def _read_loaded(root: Path) -> LoadedDriver | None:
-    found = _LOADED_VERSION.search(read_if_there(root / _LOADED) or "")
-    return found and LoadedDriver(found[2], "open" if found[1] else "proprietary")
 
 
 def reboot_safe(report: KernelReport) -> Verdict:
@@ -185,10 +168,11 @@ def _differs(report: KernelReport) -> list[str]:
 
 
 def _held_by_rival(cards: Sequence[Card], report: KernelReport) -> list[str]:
-    held: Mapping[str, str] = {
-        card.address: card.driver for card in cards if card.driver and card.driver.lower() in _RIVALS
-    }
-    return [f"the driver {driver} holds the card {address}: {_remedy(report)}" for address, driver in held.items()]
+    return [
+        f"the driver {card.driver} holds the card {card.address}: {_remedy(report)}"
+        for card in cards
+        if card.held_by_rival
+    ]
 
 
 def _remedy(report: KernelReport) -> str:

@@ -12,14 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ._loaded_driver import KERNEL_MODULE
 from ._settings import SettingsError
 
 # Where the role program puts nvidia-ml-py.
 LIBRARY = Path("/opt/mlrig/lib")
 _SINCE_11_525 = "nvmlDeviceGetGpuFabricInfo"
-
-# Where a loaded kernel module says what it is.
-KERNEL_MODULE = "proc/driver/nvidia/version"
 
 NO_HARDWARE = "this host has no NVIDIA GPU"
 

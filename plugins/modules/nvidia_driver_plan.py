@@ -14,7 +14,8 @@ author:
 description:
   - Reads cards, kernels, packages, Secure Boot, space and use of the host in one call, chooses the driver from a table
     of branches, and says whether anything has to change, what is in the way, and how each obstacle is removed.
-  - Changes nothing. The role C(nvidia_driver) acts on the answer.
+  - Changes nothing but apt's lists, and those only where the answer depends on them. The role C(nvidia_driver) acts on
+    the answer.
   - A host without an NVIDIA card, WSL, and a container without a kernel of its own are no errors. RV(applies) is then
     false.
   - What is in the way is no error either, but in RV(refusals). Wrong options are errors.
@@ -52,13 +53,21 @@ options:
     default: present
   upgrade:
     description:
-      - Choose the branch as if none was installed, and count a newer version of the same branch as a change. That is
-        asked of apt, as it was last updated.
+      - Choose the branch as if none was installed, and count a newer version of the same branch as a change.
     type: bool
     default: false
+  kernels_to_come:
+    description: Packages of kernels that are to be installed before the driver, which has to support these kernels too.
+    type: list
+    elements: str
+    default: []
+  update_cache:
+    description: Update the package lists before apt is asked for something. Never done in check mode.
+    type: bool
+    default: true
 attributes:
   check_mode:
-    description: Reads only, in check mode and without.
+    description: Reads only. The package lists are then as they are.
     support: full
   diff_mode:
     description: There is nothing to show, because nothing changes.
@@ -271,8 +280,9 @@ prebuilt:
   sample: false
 remove:
   description:
-    - Installed packages that must go in the transaction of the driver, because what is chosen has other names. With
-      O(state=absent), all packages of the driver.
+    - Installed packages that must go in the transaction of the driver, because what is chosen has other names, or no
+      use for them. With O(state=absent), all packages of the driver, what serves only it, and what holds it; also where
+      only their configuration is left.
   returned: success
   type: list
   elements: str
@@ -324,6 +334,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._apt import run
+from ..module_utils._driver_archive import Archive
 from ..module_utils._driver_plan import Answers, make_plan
 from ..module_utils._driver_table import FLAVOURS, PROFILES, SOURCES
 from ..module_utils._settings import SettingsError
@@ -339,12 +350,16 @@ def main() -> None:
             "branches": {"type": "list", "elements": "dict", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "upgrade": {"type": "bool", "default": False},
+            "kernels_to_come": {"type": "list", "elements": "str", "default": []},
+            "update_cache": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
-    today = datetime.now(tz=UTC).date()
+    root = Path("/")
+    archive = Archive(run, root, update=module.params["update_cache"] and not module.check_mode)
+    answers = Answers(module.params, datetime.now(tz=UTC).date())
     try:
-        plan = make_plan(Path("/"), run, Answers(module.params, today))
+        plan = make_plan(root, archive, answers)
     except (SettingsError, OSError) as error:
         module.fail_json(msg=str(error))
         return

@@ -15,6 +15,7 @@ from antsibull_docs_parser.parser import Context, Whitespace, parse
 
 COLLECTION = "mlrig.workstation"
 DOCS = Path(__file__).parents[2] / "docs"
+LONGEST_DEFAULT = 2000
 GENERATED = "<!-- Written by `make docs`: change the specs, not this file. -->\n"
 
 Spec = dict[str, Any]
@@ -57,12 +58,18 @@ def value(of: Any) -> str:
     return f"`{json.dumps(of, ensure_ascii=False)}`"
 
 
+def default(of: Any) -> str:
+    """A table would hide what is around it."""
+    shown = value(of)
+    return f"default {shown}" if len(shown) <= LONGEST_DEFAULT else "default: see the role's `defaults/main.yml`"
+
+
 def traits(spec: Spec) -> Iterator[str]:
     yield f"list of {spec['elements']}" if "elements" in spec else spec.get("type", "str")
     if spec.get("required"):
         yield "required"
     if spec.get("default") is not None:
-        yield f"default {value(spec['default'])}"
+        yield default(spec["default"])
     if "choices" in spec:
         yield "one of " + ", ".join(value(choice) for choice in spec["choices"])
     if isinstance(spec.get("returned"), str):

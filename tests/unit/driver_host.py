@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
+from ansible_collections.mlrig.workstation.plugins.module_utils._driver_archive import Archive
 from ansible_collections.mlrig.workstation.plugins.module_utils._driver_host import FileSystem, read_host
 from ansible_collections.mlrig.workstation.plugins.module_utils._driver_plan import Answers, plan_for
 
@@ -41,6 +42,7 @@ class DriverHost(Host):
         self.packages: dict[str, tuple[str, ...]] = {}
         self.maintainers: dict[str, str] = {}
         self.candidates: dict[str, str] = {}
+        self.published: dict[str, str] = {}  # what an update of the lists brings
         self.owned: list[str] = []
         self.calls: list[tuple[str, ...]] = []
         self.file_systems = dict.fromkeys(("/", "/usr", "/var", "/boot"), PLENTY)
@@ -94,6 +96,7 @@ class DriverHost(Host):
                 names, version = DEBIAN_550, "550.163.01-2"
         for name in names:
             self.install(name, version, **state)
+        self.write_all({"/usr/bin/nvidia-smi": "", "/usr/bin/nvidia-persistenced": ""})
         if source == "nvidia":
             self.install(f"nvidia-driver-pinning-{branch}", f"{branch}-1")
 
@@ -117,8 +120,12 @@ class DriverHost(Host):
                 return Output(0, "".join(f"{name}\t{self.maintainers.get(name, '')}\n" for name in names))
             case ("dpkg-query", "--search", *paths):
                 return Output(1, "".join(f"some-package: {path}\n" for path in paths if path in self.owned))
-            case ("apt-cache", "policy", *names):
-                known = [name for name in names if name in self.candidates]
+            case ("apt-get", "update"):
+                self.write("/var/lib/apt/lists/archive_Packages", "")
+                self.candidates |= self.published
+                return Output(0)
+            case ("apt-cache", *arguments):
+                known = [name for name in arguments[arguments.index("policy") :] if name in self.candidates]
                 return Output(0, "".join(f"{name}:\n  Candidate: {self.candidates[name]}\n" for name in known))
         raise AssertionError(command)
 
@@ -127,8 +134,10 @@ class DriverHost(Host):
 
     def plan(self, **options: Any) -> dict[str, Any]:
         wanted = {"branch": ">=590", "source": "nvidia", "flavour": "auto", "profile": "full", "branches": TABLE}
-        answers = Answers(wanted | {"state": "present", "upgrade": False} | options, TODAY)
-        return plan_for(read_host(self.root, self, self._measure), self, answers)
+        more = {"state": "present", "upgrade": False, "kernels_to_come": []}
+        archive = Archive(self, self.root, options.pop("update_cache", False))
+        answers = Answers(wanted | more | options, TODAY)
+        return plan_for(read_host(self.root, self, self._measure), archive, answers)
 
     def _measure(self, path: Path) -> FileSystem:
         return self.file_systems[f"/{path.relative_to(self.root)}".replace("/.", "/")]

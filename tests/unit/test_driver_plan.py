@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlrig.workstation.plugins.module_utils._apt_freeze import read_freeze, write_freeze
+from ansible_collections.mlrig.workstation.plugins.module_utils._driver_archive import Archive
 from ansible_collections.mlrig.workstation.plugins.module_utils._driver_plan import Answers, make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import InputError
 from ansible_collections.mlrig.workstation.plugins.modules import nvidia_driver_plan
@@ -80,8 +82,7 @@ def test_what_would_keep_from_a_change_keeps_from_none_where_there_is_none(ubunt
 )
 def test_what_is_missing_is_a_change(ubuntu: DriverHost, missing: str, *, changes: bool) -> None:
     ubuntu.install_driver("nvidia")
-    del ubuntu.packages[missing]
-    ubuntu.candidates[missing] = "1"
+    ubuntu.candidates[missing] = ubuntu.packages.pop(missing)[2]
     assert ubuntu.plan()["change"] is changes
 
 
@@ -231,12 +232,126 @@ def test_absent(ubuntu: DriverHost) -> None:
     assert (ubuntu.plan(**ABSENT)["applies"], ubuntu.plan(**ABSENT)["change"]) == (True, False)
     ubuntu.install_driver("nvidia")
     ubuntu.install("cuda-drivers", "595.71.05-1ubuntu1")
+    for name in ("nvidia-settings", "nvidia-persistenced", "nvidia-container-toolkit", "nvidia-cuda-toolkit", "dkms"):
+        ubuntu.install(name, "1.0-1")
+    for name, version in (("nvidia-kernel-common-580", "580.105.08-0ubuntu1"), ("nvidia-driver-pinning-580", "580-1")):
+        ubuntu.install(name, version, status="config-files")
     plan = ubuntu.plan(**ABSENT)
     assert plan["change"]
     assert plan["choice"] is None
-    assert plan["remove"] == [*sorted(NVIDIA_595), "cuda-drivers"]
-    assert plan["remove_pins"] == ["nvidia-driver-pinning-595"]
+    assert plan["remove"] == sorted(
+        [
+            *NVIDIA_595,
+            "cuda-drivers",
+            "nvidia-driver-pinning-580",
+            "nvidia-driver-pinning-595",
+            "nvidia-kernel-common-580",
+            "nvidia-persistenced",
+            "nvidia-settings",
+        ]
+    )
+    assert plan["remove_pins"] == []
     assert refused(plan) == []
+
+
+def test_lists_are_updated_where_the_answer_depends_on_them(ubuntu: DriverHost) -> None:
+    ubuntu.path("/var/lib/apt/lists/archive_Packages").unlink()
+    ubuntu.add_kernel("7.0.0-30-generic", headers=False)
+    ubuntu.published = {"linux-headers-7.0.0-30-generic": "1"}
+    assert ubuntu.plan()["kernel_packages"] == [f"linux-headers-{HWE}"]
+    assert ubuntu.plan(update_cache=True)["kernel_packages"] == [f"linux-headers-{HWE}", *ubuntu.published]
+    assert ubuntu.calls.count(("apt-get", "update")) == 1
+
+
+def test_lists_are_left_alone_where_nothing_is_missing(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia")
+    ubuntu.plan(update_cache=True)
+    assert ("apt-get", "update") not in ubuntu.calls
+
+
+@pytest.mark.parametrize(
+    ("image", "candidate", "wanted"),
+    [
+        ("7.0.0-29.29~24.04.1", "7.0.0-29.29~24.04.1", True),
+        # It would bring headers of a kernel that is not there, and DKMS would build for it.
+        ("7.0.0-28.28~24.04.1", "7.0.0-29.29~24.04.1", False),
+    ],
+)
+def test_headers_come_at_the_version_of_the_kernel(
+    ubuntu: DriverHost, image: str, candidate: str, *, wanted: bool
+) -> None:
+    ubuntu.install(f"linux-image-{HWE}", image)
+    del ubuntu.packages[f"linux-headers-{HWE}"]
+    ubuntu.candidates[f"linux-headers-{HWE}"] = candidate
+    plan = ubuntu.plan()
+    headers = {"name": f"linux-headers-{HWE}", "version": image, "allow": ["linux-"]}
+    assert plan["packages"][1:] == ([headers] if wanted else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [({}, "595"), ({"branch": "590"}, None), ({"branch": "580"}, "580")],
+)
+def test_a_kernel_that_is_to_come_counts(ubuntu: DriverHost, options: Options, chosen: str | None) -> None:
+    """Before another role brings it, and the driver that is chosen now could not be built for it."""
+    ubuntu.path("/boot/vmlinuz-7.0.0-29-generic").unlink()
+    ubuntu.add_kernel("6.8.0-100-generic")
+    ubuntu.candidates["linux-generic-hwe-24.04"] = "7.0.0-29.29~24.04.1"
+    assert ubuntu.plan(**options)["choice"] is not None
+    plan = ubuntu.plan(kernels_to_come=["linux-generic-hwe-24.04"], **options)
+    assert (plan["choice"] and plan["choice"]["branch"]) == chosen
+    if chosen is None:
+        [refusal] = plan["refusals"]
+        assert "not for 7.0.0-29.29~24.04.1 (of linux-generic-hwe-24.04)" in refusal["message"]
+
+
+def test_an_upgrade_that_was_cut_off_goes_on(ubuntu: DriverHost) -> None:
+    """Packages of two versions of one branch do not fit together, though each is of the branch."""
+    ubuntu.install_driver("nvidia")
+    ubuntu.install("libnvidia-compute", "595.91.07-1ubuntu1")
+    ubuntu.candidates["nvidia-driver-open"] = "595.91.07-1ubuntu1"
+    plan = ubuntu.plan()
+    assert plan["change"]
+    versions = {each["name"]: each.get("version") for each in plan["packages"]}
+    assert versions["nvidia-open"] == versions["nvidia-dkms-open"] == "595.91.07-*"
+
+
+def test_an_upgrade_looks_past_the_freeze(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia")
+    ubuntu.write("/etc/apt/preferences.d/nvidia-driver-pin", "Package: *nvidia*\n")
+    write_freeze(ubuntu.root, {"nvidia-driver-open": "595.71.05-1ubuntu1"})
+    ubuntu.candidates["nvidia-driver-open"] = "595.91.07-1ubuntu1"
+    plan = ubuntu.plan(upgrade=True)
+    assert {"name": "nvidia-open", "version": "595.91.07-*"} in plan["packages"]
+    [asked] = [command for command in ubuntu.calls if command[0] == "apt-cache"]
+    assert asked[1].startswith("--option=Dir::Etc::PreferencesParts=")
+    assert read_freeze(ubuntu.root) == {"nvidia-driver-open": "595.71.05-1ubuntu1"}
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        ({"nvidia-smi", "nvidia-utils", "nvidia-persistenced"}, ["nvidia-smi", "nvidia-persistenced"]),
+        ({"nvidia-utils", "nvidia-compute-utils"}, ["nvidia-utils", "nvidia-compute-utils"]),
+        (set(), []),
+    ],
+)
+def test_programs_by_whichever_package_has_them(ubuntu: DriverHost, known: set[str], wanted: list[str]) -> None:
+    ubuntu.candidates = dict.fromkeys(known, "1")
+    plan = ubuntu.plan(profile="compute")
+    assert plan["choice"]["driver"] == ["libnvidia-compute", "nvidia-dkms-open", *wanted]
+    assert [each for each in plan["packages"] if each["name"] in wanted] == [{"name": name} for name in wanted]
+
+
+def test_computing_alone_needs_no_display(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia")
+    ubuntu.install("xserver-xorg-video-nvidia", "595.71.05-1ubuntu1")
+    plan = ubuntu.plan(profile="compute")
+    assert plan["remove"] == ["nvidia-driver-open", "nvidia-open", "xserver-xorg-video-nvidia"]
+    for name in plan["remove"]:
+        del ubuntu.packages[name]
+    assert not ubuntu.plan(profile="compute")["change"]
+    assert ubuntu.plan()["change"]
 
 
 def test_absent_where_the_card_is_gone(ubuntu: DriverHost) -> None:
@@ -260,8 +375,17 @@ def _process(host: DriverHost, name: str = "python3", device: str = "/dev/nvidia
     [
         (_session, "ada is in a graphical session"),
         (_process, "in use by python3 (4711): the loaded driver stays"),
-        (lambda host: host.write("/sys/module/nvidia/version", "580.95.05\n"), "the module nvidia 580.95.05 is loaded"),
-        (lambda host: host.add_card("01", "0x2b85", "nouveau"), "nouveau drives 0000:01:00.0 until the next boot"),
+        (
+            lambda host: host.write(
+                "/proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Thu\n"
+            ),
+            "the module nvidia 580.95.05 is loaded",
+        ),
+        (
+            lambda host: host.add_card("01", "0x2b85", "nouveau"),
+            "the kernel's own driver holds 0000:01:00.0 (nouveau) until the next boot",
+        ),
+        (lambda host: host.add_card("01", "0x2b85", "NovaCore"), "holds 0000:01:00.0 (NovaCore) until the next boot"),
         (lambda host: host.add_card("02", GTX_1080, "vfio-pci"), "not counted: 0000:02:00.0 (vfio-pci)"),
         (lambda host: host.install("bash", "1", status="unpacked"), "by an earlier installation: bash"),
         (lambda host: host.add_kernel("6.17.0-35-generic", headers=False), "purge linux-image-6.17.0-35-generic"),
@@ -338,7 +462,7 @@ def test_wrong_options_are_refused_before_the_host_is_looked_at(tmp_path: Path, 
     wanted = {"branch": "595", "source": "nvidia", "flavour": "auto", "profile": "full", "branches": TABLE}
     answers = Answers(wanted | {"state": "present", "upgrade": False} | options, TODAY)
     with pytest.raises(InputError, match=message):
-        make_plan(tmp_path, _nothing_runs, answers)
+        make_plan(tmp_path, Archive(_nothing_runs, tmp_path), answers)
 
 
 def _nothing_runs(*command: str) -> Any:
@@ -387,7 +511,8 @@ def test_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[str] = []
 
     class Module:
-        params: Options = {}  # noqa: RUF012 - an AnsibleModule has it
+        params: Options = {"update_cache": True}  # noqa: RUF012 - an AnsibleModule has it
+        check_mode = True
 
         def __init__(self, **_: Any) -> None: ...
 

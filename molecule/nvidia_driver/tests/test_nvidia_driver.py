@@ -124,9 +124,11 @@ def test_a_branch_is_changed_in_one_run(role, hosts, branch):
         assert_driver(host, branch)
 
 
-def killed_and_run_again(role, host, condition):
+def killed_and_run_again(role, host, condition, also="true"):
+    """also: what dies with it on the host, as in a power cut."""
     name = host.check_output("hostname")
     assert role.kill_when(condition, "--limit", name, *wants("595"))
+    host.run(also)
     converged = role.run("--limit", name, *wants("595"))
     assert converged.code == 0, converged.errors
     again = role.run("--limit", name, *wants("595"))
@@ -145,15 +147,7 @@ def test_a_run_that_is_killed_while_it_installs(role, hosts):
     def is_installing():
         return driver(host) != {DRIVERS["590"]}
 
-    name = host.check_output("hostname")
-    assert role.kill_when(is_installing, "--limit", name, *wants("595"))
-    # As in a power cut: what works on the host dies too.
-    host.run("pkill --signal KILL --exact 'apt-get|dpkg|dpkg-deb'")
-    converged = role.run("--limit", name, *wants("595"))
-    assert converged.code == 0, converged.errors
-    again = role.run("--limit", name, *wants("595"))
-    assert again.changed(name) == set()
-    assert_driver(host, "595")
+    killed_and_run_again(role, host, is_installing, "pkill --signal KILL --exact 'apt-get|dpkg|dpkg-deb'")
 
 
 def test_a_run_that_is_killed_before_the_initramfs(role, hosts):
@@ -163,6 +157,69 @@ def test_a_run_that_is_killed_before_the_initramfs(role, hosts):
     for kernel in modules(host):
         held = host.check_output(f"lsinitramfs /boot/initrd.img-{kernel}")
         assert "etc/modprobe.d/mlrig-nvidia.conf" in held
+
+
+def apt_installs(host, names, version):
+    """By hand, past freeze and pin."""
+    host.check_output("rm --force /etc/apt/preferences.d/00mlrig-freeze /etc/apt/preferences.d/nvidia-driver-pin")
+    found = packages(host, "*nvidia*")
+    wanted = " ".join(f"{name}={version}-{found[name].partition('-')[2]}" for name in names(found))
+    host.check_output(f"DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet=2 --allow-downgrades install {wanted}")
+
+
+def all_of_the_driver(found):
+    return [name for name, version in found.items() if version.startswith("595.") and "persistenced" not in name]
+
+
+def only_libraries(found):
+    return found.keys() & {"libnvidia-compute", "nvidia-driver-cuda"}
+
+
+def test_a_newer_version_of_the_branch_comes_when_asked_for(role, hosts):
+    for host in hosts.values():
+        apt_installs(host, all_of_the_driver, "595.71.05")
+    assert role.run().code == 0
+    assert {frozenset(driver(host)) for host in hosts.values()} == {frozenset({"595.71.05"})}
+    upgrade = ("-e", '{"nvidia_driver_upgrade": true}')
+    checked, done, again = role.run("--check", *upgrade), role.run(*upgrade), role.run(*upgrade)
+    for name, host in hosts.items():
+        assert INSTALL in checked.changed(name)
+        assert INSTALL in done.changed(name)
+        assert again.changed(name) == set()
+        assert_driver(host, "595")
+
+
+def test_an_upgrade_that_was_cut_off_goes_on(role, hosts):
+    for host in hosts.values():
+        apt_installs(host, all_of_the_driver, "595.71.05")
+        apt_installs(host, only_libraries, "595.91.07")
+        assert len(driver(host)) == 2
+    assert role.run().code == 0
+    for host in hosts.values():
+        assert_driver(host, "595")
+
+
+def test_computing_alone_has_no_display(role, hosts):
+    compute = ("-e", "nvidia_driver_profile=compute")
+    done, again = role.run(*compute), role.run(*compute)
+    assert done.code == 0, done.errors
+    for name, host in hosts.items():
+        assert again.changed(name) == set()
+        found = packages(host)
+        assert "nvidia-open" not in found
+        assert "nvidia-persistenced" in found
+        assert set(modules(host).values()) == {DRIVERS["595"]}
+    assert role.run().code == 0
+    for host in hosts.values():
+        assert_driver(host, "595")
+        assert "nvidia-open" in packages(host)
+
+
+def test_no_driver_is_taken_from_the_distribution(hosts):
+    host = hosts["ubuntu2404"]
+    said = host.check_output("apt-cache policy nvidia-driver-595-open")
+    assert "595.91.07-0ubuntu0.24.04.1 -1" in said
+    assert "Candidate: (none)" in said
 
 
 def test_a_mismatch_of_versions_names_the_reboot_that_mends_it(role, hosts):
@@ -197,7 +254,7 @@ def test_absent_leaves_no_trace(role, hosts):
     assert gone.code == 0, gone.errors
     for name, host in hosts.items():
         assert again.changed(name) == set()
-        assert host.run("dpkg-query --show '*nvidia*-open*' 'libnvidia-*' 'nvidia-driver*'").stdout == ""
+        assert host.run("dpkg-query --show '*nvidia*'").stdout == ""
         left = host.check_output(
             "find /etc /lib/modules ! -type d \\( -name '*nvidia*' -o -path '*mlrig*' \\)"
         ).splitlines()
