@@ -12,13 +12,16 @@ from pathlib import Path
 from ._apt import Change, Runner, read_candidates, run_unlocked
 from ._apt_failure import update_lists
 from ._apt_freeze import thawed
+from ._apt_repair import plan_repair
 from ._apt_request import Comparison, PackagesRequest, Wanted, compare
 from ._apt_transaction import KEEP_CONFIGURATION, Transaction
-from ._dpkg import Package, read_packages
+from ._dpkg import read_packages
 from ._guarded_packages import is_guarded
 from ._settings import RequestError, Setting, Settings, SettingsError
 
 _JOURNAL = "var/lib/dpkg/updates"
+_DPKG = "dpkg"
+_UNFINISHABLE = "apt cannot finish its installation; see the warnings"
 _NO_CACHE = ("--option=Dir::Cache::pkgcache=", "--option=Dir::Cache::srcpkgcache=")
 
 
@@ -34,15 +37,20 @@ class PackagesPlan:
     left: list[Setting] = field(default_factory=list)
 
     def apply(self) -> None:
-        if self.comparison.unfinished or was_interrupted(self.root):
-            self._finish()
+        fault = self._finish() if self.comparison.unfinished or was_interrupted(self.root) else None
+        self._change()
+        if fault is not None:
+            self._tell_left(fault)
+
+    def _change(self) -> None:
         install, remove = self.comparison.install, self.comparison.remove
         if not install and not remove:
             return
         if install and self.request.update_cache:
             self.settings.warnings += update_lists(self.run, self.root)
-        damaged = [each.name for each in install if _must_be_unpacked(self.comparison.unfinished.get(each.name))]
-        transaction = Transaction(self.request, self.run, self.root, install, remove, damaged)
+        unfinished = self.comparison.unfinished
+        damaged = [each.name for each in install if each.name in unfinished and unfinished[each.name].must_be_unpacked]
+        transaction = Transaction(self.request, self.run, self.root, install, remove, damaged, unfinished)
         with thawed(self.root, transaction.may_touch) as options:
             faults = _candidate_faults(install, read_candidates(self.run, [each.name for each in install], options))
             if faults:
@@ -66,27 +74,31 @@ class PackagesPlan:
             if each.action == "changed" and each.expected is not None and met.get(each.id) is not None:
                 self.settings.records[position] = replace(each, expected=met[each.id])
 
-    def _finish(self) -> None:
-        """What cannot be finished is not the concern of those who did not ask for it: it is skipped, and said."""
+    def _finish(self) -> str | None:
+        """First, as apt refuses all other work until then. Returns why it cannot be done."""
+        fault = None
         if was_interrupted(self.root):
             run_unlocked(self.run, "dpkg", "--configure", "--pending", *KEEP_CONFIGURATION)
         if self.left:
-            damaged = [
-                # No other version: this is not the run to change it.
-                f"{name}={each.version}"
-                for name, each in _compare(self.request, self.run).unfinished.items()
-                if _must_be_unpacked(each) and each.version
-            ]
-            repair = Transaction(self.request, self.run, self.root, unpack_again=damaged)
             try:
-                changes = repair.simulate(())
-                repair.refuse_removals(changes)
-                repair.execute(changes)
+                plan_repair(self.request, self.run, self.root).execute(self.settings)
             except SettingsError as failure:
-                self.settings.warnings.append(str(failure))
-                for each in self.left:
-                    self.settings.amend(each, "skipped", "apt cannot finish its installation; see the warnings")
+                fault = str(failure)
         self.comparison = _compare(self.request, self.run)
+        return fault
+
+    def _tell_left(self, fault: str) -> None:
+        """What cannot be finished is not the concern of those who did not ask for it: it is skipped, and said."""
+        asked = self.comparison.met.keys() | {each.name for each in self.comparison.differing}
+        unfinished = {name for name, each in read_packages(self.run).items() if each.unfinished}
+        if was_interrupted(self.root):
+            unfinished.add(_DPKG)
+        left = [each for each in self.settings.differing if each.id in unfinished - asked]
+        # What was asked for may have needed the same, and then finished it.
+        if left or not self.comparison.differing:
+            self.settings.warnings.append(fault)
+        for each in left:
+            self.settings.amend(each, "skipped", _UNFINISHABLE)
 
 
 def make_plan(request: PackagesRequest, run: Runner, root: Path, *, check_mode: bool) -> PackagesPlan:
@@ -103,8 +115,11 @@ def make_plan(request: PackagesRequest, run: Runner, root: Path, *, check_mode: 
     asked = {each.name for each in comparison.differing}
     left = {name: each.status for name, each in comparison.unfinished.items() if name not in asked}
     if was_interrupted(root):
-        left["dpkg"] = "interrupted"
+        left[_DPKG] = "interrupted"
     plan.left = [settings.compare(name, "persisted", "installed", status) for name, status in left.items()]
+    # What apt would do after dpkg has finished its own part, apt cannot tell before.
+    if check_mode and plan.left and not was_interrupted(root):
+        _rehearse_repair(plan)
     return plan
 
 
@@ -112,10 +127,6 @@ def was_interrupted(root: Path) -> bool:
     """Whether dpkg was stopped in the middle of a write; until it is finished, apt refuses to work."""
     journal = root / _JOURNAL
     return journal.is_dir() and any(each.name.isdigit() for each in journal.iterdir())
-
-
-def _must_be_unpacked(package: Package | None) -> bool:
-    return package is not None and (package.reinstall or package.status == "half-installed")
 
 
 def _compare(request: PackagesRequest, run: Runner) -> Comparison:
@@ -175,8 +186,17 @@ def _rehearse(plan: PackagesPlan) -> _Rehearsal:
     return _Rehearsal(transaction, changes)
 
 
+def _rehearse_repair(plan: PackagesPlan) -> None:
+    try:
+        repair = plan_repair(plan.request, plan.run, plan.root, _NO_CACHE)
+    except SettingsError as failure:
+        plan.settings.warnings.append(str(failure))
+        for each in plan.left:
+            plan.settings.amend(each, "skipped", _UNFINISHABLE)
+    else:
+        repair.transaction.record(plan.settings, repair.changes)
+
+
 def _record_more(settings: Settings, transaction: Transaction, changes: Sequence[Change]) -> None:
     """Record what else changes of kernel and driver, and what is removed."""
-    for each in changes:
-        if each.name not in transaction.asked and (is_guarded(each.name) or each.after is None):
-            settings.compare(each.name, "persisted", each.after, each.before)
+    transaction.record(settings, [each for each in changes if is_guarded(each.name) or each.after is None])

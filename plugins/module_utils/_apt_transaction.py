@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ._apt import LOCK_TIMEOUT, Change, Output, Runner, parse_simulation
 from ._apt_failure import explain
 from ._apt_freeze import FREEZE_FILE, frozen_versions, read_freeze, write_freeze
 from ._apt_request import PackagesRequest, Wanted
-from ._dpkg import read_packages
+from ._dpkg import Packages, read_packages
 from ._guarded_packages import is_guarded
-from ._settings import RequestError, SettingsError
+from ._settings import RequestError, Settings, SettingsError
 
 KEEP_CONFIGURATION = ("--force-confdef", "--force-confold")
 
@@ -25,6 +25,7 @@ class Transaction:
     """What is to be installed, and the names of what is to be removed; with neither, apt finishes what it had begun.
 
     unpack_again: names, with or without `=version`, of packages that apt must unpack even where their version stays.
+    unfinished: what an interrupted installation left; to finish that, each at its version, needs no asking.
     """
 
     request: PackagesRequest
@@ -33,6 +34,7 @@ class Transaction:
     install: Sequence[Wanted] = ()
     remove: Sequence[str] = ()
     unpack_again: Sequence[str] = ()
+    unfinished: Packages = field(default_factory=dict)
 
     @property
     def asked(self) -> frozenset[str]:
@@ -41,6 +43,10 @@ class Transaction:
     def may_touch(self, name: str) -> bool:
         patterns = [*self.request.allow, *(pattern for each in self.install for pattern in each.allow)]
         return name in self.asked or any(pattern.match(name) for pattern in patterns)
+
+    def finishes(self, change: Change) -> bool:
+        """Whether this only unpacks what an interrupted installation left, at the version that it left it at."""
+        return change.name in self.unfinished and change.after == self.unfinished[change.name].version
 
     def simulate(self, options: Sequence[str]) -> tuple[Change, ...]:
         """What apt would do. Raises SettingsError where it cannot."""
@@ -51,19 +57,15 @@ class Transaction:
 
     def refuse_unasked(self, changes: Sequence[Change]) -> None:
         """Raises RequestError for a transaction that would touch more than was asked for."""
-        unasked = [each for each in changes if not self.may_touch(each.name)]
+        unasked = [each for each in changes if not self.may_touch(each.name) and not self.finishes(each)]
         guarded = [str(each) for each in unasked if is_guarded(each.name)]
         if guarded:
             raise RequestError(
                 f"refused, because packages of kernel or driver would change unasked: {'; '.join(guarded)}. "
                 f"Asked for: {self._summary()}. To have it so, name them in packages, or let allow match them"
             )
-        if not self.request.remove:
-            self.refuse_removals(changes)
-
-    def refuse_removals(self, changes: Sequence[Change]) -> None:
-        removed = [str(each) for each in changes if each.after is None and not self.may_touch(each.name)]
-        if removed:
+        removed = [str(each) for each in unasked if each.after is None]
+        if removed and not self.request.remove:
             raise RequestError(
                 f"refused, because packages would be removed unasked: {'; '.join(removed)}. "
                 f"Asked for: {self._summary()}. To have it so, name them in absent, or set remove"
@@ -86,6 +88,18 @@ class Transaction:
                 write_freeze(self.root, frozen_versions(read_packages(self.run)))
         if output.code:
             raise self._failure("apt failed", output)
+
+    def record(self, settings: Settings, changes: Sequence[Change]) -> None:
+        """Record what was not asked for. Of what is recorded already, such as what was left unfinished, only another
+        version is news.
+        """
+        positions = {each.id: position for position, each in enumerate(settings.records)}
+        for each in changes:
+            position = positions.get(each.name)
+            if position is None:
+                settings.compare(each.name, "persisted", each.after, each.before)
+            elif each.name not in self.asked and each.after != each.before and not self.finishes(each):
+                settings.records[position] = replace(settings.records[position], expected=each.after, action="changed")
 
     def _kept(self, frozen: Mapping[str, str]) -> dict[str, str]:
         return {name: version for name, version in frozen.items() if not self.may_touch(name)}

@@ -57,14 +57,14 @@ class Package:
         return self.status not in _GONE
 
     @property
-    def must_be_unpacked(self) -> bool:
-        """Whether to configure it is not enough."""
-        return self.reinstall or self.status == "half-installed"
-
-    @property
     def unfinished(self) -> bool:
         """Whether it is neither there nor gone: unpacked, half-installed, half-configured, or waiting for triggers."""
         return self.present and not self.installed
+
+    @property
+    def must_be_unpacked(self) -> bool:
+        """Whether its files are not all there, so that it cannot be configured as it is."""
+        return self.reinstall or self.status == "half-installed"
 
 
 Packages = Mapping[str, Package]

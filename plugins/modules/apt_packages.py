@@ -15,8 +15,9 @@ description:
   - Compares with dpkg, in one call. Only where something differs is apt asked, and only then are its lists updated.
   - A transaction is simulated first. It is refused when it would install, change or remove a package of kernel or
     driver that was not named and is not allowed, or when it would remove anything unasked.
-  - What an interrupted installation left is finished first. Where apt cannot do so for packages that this call does not
-    name, that is a warning.
+  - What an interrupted installation left is finished first, each package at its version. Where apt cannot do so for
+    packages that this call does not name, or would install or change others of kernel or driver for it, that is a
+    warning. What else it changes is recorded.
   - What M(mlrig.workstation.apt_freeze) holds, and this call may change, is set free for the transaction, and held
     again afterwards at its new version.
   - Needs neither python3-apt nor package lists. Configuration files that were edited are kept. It waits up to 10
@@ -97,7 +98,7 @@ RETURN = r"""
 settings:
   description:
     - One record for each package that was asked for. Further ones tell what else changed of kernel and driver, what
-      else was removed, and what an interrupted installation had left.
+      else was removed, what an interrupted installation had left, and what changed to finish it.
   returned: success
   type: list
   elements: dict

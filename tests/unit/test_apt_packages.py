@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt_freeze import FREEZE_FILE, parse, render
+from ansible_collections.mlrig.workstation.plugins.module_utils._apt_packages import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt_request import parse_request
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
@@ -18,6 +19,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._settings import
     Setting,
     Settings,
     SettingsError,
+    converge,
 )
 
 from .apt_host import DEFAULTS, FakeApt
@@ -263,6 +265,84 @@ def test_nothing_is_removed_to_finish_an_installation(host: Host) -> None:
     settings = apt.packages(packages=[])
     assert "nvidia-open would be removed" in settings.warnings[0]
     assert apt.changing() == []
+
+
+HALF = "Inst nvidia-open [590-1] (590-1 N [amd64])\n"
+NEWER = "Inst nvidia-open [590-1] (595-1 N [amd64])\n"
+UNASKED = f"{HALF}Inst nvidia-dkms-open (590-1 N [amd64])\n"
+LIBRARY = f"{HALF}Inst libfoo (2 D [amd64])\nInst bar [1] (2 D [amd64])\n"
+BROUGHT = {"libfoo": ("2", None, "changed"), "bar": ("2", "1", "changed")}
+LEFT = ("installed", "half-installed", "changed")
+SKIPPED = ("installed", "half-installed", "skipped")
+
+
+@pytest.mark.parametrize(
+    ("simulation", "options", "records"),
+    [
+        (HALF, {}, {"nvidia-open": LEFT}),
+        (NEWER, {}, {"nvidia-open": SKIPPED}),
+        (NEWER, {"allow": ["nvidia-"]}, {"nvidia-open": ("595-1", "half-installed", "changed")}),
+        (UNASKED, {}, {"nvidia-open": SKIPPED}),
+        (UNASKED, {"allow": ["nvidia-"]}, {"nvidia-open": LEFT, "nvidia-dkms-open": ("590-1", None, "changed")}),
+        (LIBRARY, {}, {"nvidia-open": LEFT, "libfoo": ("2", None, "changed"), "bar": ("2", "1", "changed")}),
+        (
+            LIBRARY,
+            {"packages": ["bar"]},
+            {"nvidia-open": LEFT, "libfoo": ("2", None, "changed"), "bar": ("2", "1", "changed")},
+        ),
+        (f"{HALF}Remv bar [1]\n", {}, {"nvidia-open": SKIPPED}),
+        (f"{HALF}Remv bar [1]\n", {"remove": True}, {"nvidia-open": LEFT, "bar": (None, "1", "changed")}),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_to_finish_is_no_leave_to_change_kernel_or_driver(
+    host: Host,
+    simulation: str,
+    options: dict[str, Any],
+    records: dict[str, tuple[str | None, str | None, str]],
+    check_mode: bool,  # noqa: FBT001
+) -> None:
+    before = {"nvidia-open": "590-1/half-installed", "bar": "1"}
+    apt = FakeApt(host, dict(before), simulation=simulation)
+    settings = apt.packages(check_mode=check_mode, **options)
+    assert told(settings) == records
+    is_refused = SKIPPED in records.values()
+    assert [warning.partition(",")[0] for warning in settings.warnings] == ["refused"] * is_refused
+    assert (apt.installed == before) is (check_mode or is_refused)
+    assert not settings.failed
+
+
+def test_a_repair_that_fails_halfway_records_what_it_did(host: Host) -> None:
+    apt = FakeApt(host, {"a": "1/unpacked"}, simulation="".join(f"Inst {name} (2 D [all])\n" for name in "bcd"))
+
+    def fail(*command: str) -> Output:
+        if command[:2] == ("apt-get", "--no-remove"):
+            apt.installed |= {"b": "2/half-configured", "c": "2"}
+            return Output(100, DKMS)
+        return apt(*command)
+
+    settings = converge(lambda: make_plan(parse_request(DEFAULTS), fail, host.root, check_mode=False), check_mode=False)
+    assert told(settings) == {
+        "a": ("installed", "unpacked", "skipped"),
+        "b": ("2", None, "skipped"),
+        "c": ("2", None, "changed"),
+    }
+
+
+def test_what_was_asked_for_may_finish_what_the_repair_may_not(host: Host) -> None:
+    def simulate(command: tuple[str, ...]) -> str:
+        kernel = "Inst linux-image-7.0 (7 U [amd64])\n"
+        meta = "Inst linux-modules-7.0 [7] (7 U [amd64])\nInst linux-generic (7 U [amd64])\n"
+        return kernel + (meta if "linux-generic" in command else "")
+
+    apt = FakeApt(host, {"linux-modules-7.0": "7/unpacked"}, {"linux-generic": "7"}, simulate)
+    settings = apt.packages(packages=[{"name": "linux-generic", "allow": ["linux-image-"]}])
+    assert told(settings) == {
+        "linux-generic": ("7", None, "changed"),
+        "linux-modules-7.0": ("installed", "unpacked", "changed"),
+        "linux-image-7.0": ("7", None, "changed"),
+    }
+    assert settings.warnings == []
 
 
 def test_a_failure_counts_where_it_concerns_what_was_asked_for(host: Host) -> None:
