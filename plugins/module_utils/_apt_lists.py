@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other people's lists of apt sources, of both kinds: what they say of a repository, and their text without that."""
+"""Lists of apt sources, of both kinds: which repositories they name, and their text without one of them."""
 
 from __future__ import annotations
 
@@ -50,16 +50,54 @@ def matcher(patterns: Sequence[str], suites: Sequence[str]) -> Matches:
 
 def find(root: Path, matches: Matches, own: Path) -> Iterator[Taken]:
     """Every file that apt reads, but the own one, in which a matching repository is active."""
+    for file, parts in _read(root):
+        rows: list[str] = []
+        kept: list[str] = []
+        for part in parts:
+            taken = [each for each in part.addresses if any(map(matches, each.places))]
+            rows += [each.row for each in taken]
+            if not taken:
+                kept.append(part.text)
+            elif rest := [each.uri for each in part.addresses if each not in taken]:
+                kept.append(_with_uris(part.text, rest))
+        if rows and file != own:
+            rest_of_file = "".join(kept)
+            yield Taken(file, tuple(rows), rest_of_file if _says_something(rest_of_file) else None)
+
+
+def active(root: Path) -> Iterator[tuple[Path, str]]:
+    """The location of every repository that apt uses, with the file that names it."""
+    for file, parts in _read(root):
+        places = (place for part in parts for address in part.addresses for place in address.places)
+        yield from ((file, place) for place in dict.fromkeys(places))
+
+
+@dataclass(frozen=True)
+class _Address:
+    """places: one for each suite. row: how messages show it."""
+
+    uri: str
+    places: tuple[str, ...]
+    row: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A line, or a stanza, or what separates them: all parts of a file together are its text."""
+
+    text: str
+    addresses: tuple[_Address, ...] = ()
+
+
+def _read(root: Path) -> Iterator[tuple[Path, Sequence[_Part]]]:
+    """The files that apt reads."""
     folder = root / _FOLDER
     files = sorted(each for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
     for file in (root / _MAIN, *files):
-        if file == own or file.suffix not in {".list", ".sources"}:
-            continue
-        text = read_if_there(file)
-        if text is not None:
-            rows, rest = (_without_stanzas if file.suffix == ".sources" else _without_lines)(text, matches)
-            if rows:
-                yield Taken(file, tuple(rows), rest if _says_something(rest) else None)
+        if file.suffix in {".list", ".sources"}:
+            text = read_if_there(file)
+            if text is not None:
+                yield file, [*(_stanzas if file.suffix == ".sources" else _lines)(text)]
 
 
 def _says_something(text: str) -> bool:
@@ -68,33 +106,24 @@ def _says_something(text: str) -> bool:
     return any(line and (not line.startswith("#") or _LINE.match(line.lstrip("# "))) for line in lines)
 
 
-def _without_lines(text: str, matches: Matches) -> tuple[list[str], str]:
-    rows: list[str] = []
-    kept: list[str] = []
+def _lines(text: str) -> Iterator[_Part]:
     for line in text.splitlines(keepends=True):
         found = _LINE.match(line)
-        if found and matches(location(found["uri"], found["suite"])):
-            rows.append(line.strip())
-        else:
-            kept.append(line)
-    return rows, "".join(kept)
+        yield _Part(line, (_address(found["uri"], [found["suite"]], line.strip()),) if found else ())
 
 
-def _without_stanzas(text: str, matches: Matches) -> tuple[list[str], str]:
-    rows: list[str] = []
-    kept: list[str] = []
+def _stanzas(text: str) -> Iterator[_Part]:
     # The separators stay with the text: what is not taken is given back to the byte.
     for part in re.split(r"(\n(?:[ \t]*\n)+)", text):
         fields = _fields(part)
         uris, suites = fields.get("uris", "").split(), fields.get("suites", "/").split()
-        taken = [uri for uri in uris if any(matches(location(uri, suite)) for suite in suites)]
-        if not taken or fields.get("enabled", "yes").strip().lower() in {"no", "false", "without", "off", "disable"}:
-            kept.append(part)
-            continue
-        rows += [f"URIs: {uri}" for uri in taken]
-        if rest := [uri for uri in uris if uri not in taken]:
-            kept.append(_with_uris(part, rest))
-    return rows, "".join(kept)
+        if fields.get("enabled", "yes").strip().lower() in {"no", "false", "without", "off", "disable"}:
+            uris = []
+        yield _Part(part, tuple(_address(uri, suites, f"URIs: {uri}") for uri in uris))
+
+
+def _address(uri: str, suites: Sequence[str], row: str) -> _Address:
+    return _Address(uri, tuple(location(uri, suite) for suite in suites), row)
 
 
 def _fields(stanza: str) -> dict[str, str]:

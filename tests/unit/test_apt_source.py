@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._apt_lists import find, location, matcher
+from ansible_collections.mlrig.workstation.plugins.module_utils._apt_lists import active, find, location, matcher
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt_source import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt_source_request import parse_request
 from ansible_collections.mlrig.workstation.plugins.module_utils._key_download import (
@@ -263,6 +263,19 @@ def test_a_location_has_one_spelling() -> None:
     assert location("HTTPS://A.b/x//y/", "./") == location("http://a.B/x", "y/") == "http://a.b/x/y"
     assert location("file:/r", "/") == location("file:///r/", "/")
     assert not list(find(Path("/nonexistent"), matcher(["http://x"], ["/"]), Path("/own")))
+
+
+def test_every_active_repository_is_told_with_its_file(host: Host) -> None:
+    host.write("/etc/apt/sources.list", "deb http://a.invalid/debian stable main\n# deb http://b.invalid x y\n")
+    host.write(f"{FOLDER}/c.list", f"{ROW}\n{ROW}\n")
+    host.write(f"{FOLDER}/c.list.save", "deb http://saved.invalid /\n")
+    host.write(f"{FOLDER}/d.sources", STANZAS)
+    assert list(active(host.root)) == [
+        (host.path("/etc/apt/sources.list"), "http://a.invalid/debian"),
+        (host.path(f"{FOLDER}/c.list"), "http://example.invalid/repos/ubuntu2404/x86_64"),
+        (host.path(f"{FOLDER}/d.sources"), "http://example.invalid/repos/ubuntu2404/x86_64"),
+        (host.path(f"{FOLDER}/d.sources"), "http://other.invalid/debian"),
+    ]
 
 
 DUMP = """\
