@@ -51,25 +51,31 @@ class SourceRequest:
 
     @property
     def source_text(self) -> str | None:
+        return self.render(f"/{self.key_file}") if self.present else None
+
+    def render(self, signed_by: str) -> str:
+        """The text of the source, with a key of this path."""
         fields = {
             "Types": ("deb",),
             "URIs": self.uris,
             "Suites": self.suites,
             "Components": self.components,
             "Architectures": self.architectures,
-            "Signed-By": (f"/{self.key_file}",),
+            "Signed-By": (signed_by,),
         }
-        lines = "".join(f"{name}: {' '.join(words)}\n" for name, words in fields.items() if words)
-        return f"# {_HEADER}\n{lines}" if self.present else None
+        return f"# {_HEADER}\n" + "".join(f"{name}: {' '.join(words)}\n" for name, words in fields.items() if words)
+
+    @property
+    def proxy_names(self) -> tuple[str, ...]:
+        """What apt calls the proxy of each host of this source."""
+        places = dict.fromkeys((urlsplit(uri).scheme, urlsplit(uri).hostname) for uri in self.uris)
+        return tuple(f"Acquire::{scheme}::Proxy::{host}" for scheme, host in places if host)
 
     @property
     def proxy_text(self) -> str | None:
-        """For the hosts of this source alone."""
-        if self.proxy is None or not self.present:
+        if self.proxy is None or not self.present or not self.proxy_names:
             return None
-        places = dict.fromkeys((urlsplit(uri).scheme, urlsplit(uri).hostname) for uri in self.uris)
-        lines = [f'Acquire::{scheme}::Proxy::{host} "{self.proxy}";\n' for scheme, host in places if host]
-        return f"// {_HEADER}\n{''.join(lines)}" if lines else None
+        return f"// {_HEADER}\n" + "".join(f'{name} "{self.proxy}";\n' for name in self.proxy_names)
 
 
 def parse_request(options: Mapping[str, Any]) -> SourceRequest:

@@ -16,10 +16,11 @@ description:
     C(/etc/apt/keyrings/mlrig-NAME.gpg).
   - A key is downloaded only where the host has none of the accepted O(fingerprints). One with another is refused.
   - Takes over what other files say of the same repository, because apt stops where two of them name different keys.
-    Only those rows go. The file as it was is kept beside it, with the ending C(.mlrig.save), which apt ignores. A
-    file that a package brought, such as that of cuda-keyring, is diverted to that name, so that no new version of the
-    package brings it back.
-  - A new source is tried before it is put in place. One that apt cannot use is an error, and no source changes.
+    Only those rows go. The file as it was is kept beside it, as C(FILE.mlrig-NAME.save), C(FILE.mlrig-NAME.2.save) and
+    so on, which apt ignores. A file that a package brought, such as that of cuda-keyring, is diverted to that name, so
+    that no new version of the package brings it back.
+  - A new source is tried, with its key and its proxy, before any of them is put in place. One that apt cannot use is an
+    error, and nothing changes.
 extends_documentation_fragment:
   - mlrig.workstation.settings
 options:
@@ -28,7 +29,10 @@ options:
     type: str
     required: true
   state:
-    description: V(absent) removes the files of that name. What was taken over stays in its backups.
+    description:
+      - V(absent) removes the files of that name, and gives a package back the file that was taken over from it. If that
+        package is gone, its diversion goes too.
+      - What was taken over from others stays in its backups.
     type: str
     choices: [present, absent]
     default: present
@@ -112,7 +116,7 @@ settings:
       returned: always
       sample: null
     action:
-      description: V(none) or V(changed).
+      description: V(none), V(changed), or V(skipped) for what cannot be given back.
       type: str
       returned: always
       sample: changed

@@ -32,7 +32,8 @@ DEFAULTS: dict[str, Any] = {
 class FakeApt:
     """installed: versions by name; after a slash, another status than `installed`. candidates: what apt would take.
 
-    simulation: what apt-get --simulate says, and then does. answers: what else commands say, by their beginning.
+    simulation: what apt-get --simulate says, and then does. owners: the package that brought a file. diversions: where
+    each file went. answers: what else commands say, by their beginning.
     """
 
     host: Host
@@ -40,6 +41,8 @@ class FakeApt:
     candidates: dict[str, str | None] = field(default_factory=dict)
     simulation: str | Callable[[tuple[str, ...]], str] = ""
     provides: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    diversions: dict[str, str] = field(default_factory=dict)
     answers: dict[str, list[Output]] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
 
@@ -52,8 +55,8 @@ class FakeApt:
         match command[:2]:
             case ("dpkg-query", "--show"):
                 return Output(0, _DPKG + "".join(map(self._line, self.installed)))
-            case ("dpkg-query", "--search"):
-                return Output(1)
+            case ("dpkg-query" | "dpkg-divert", *_rest):
+                return self._search(command[2]) if command[0] == "dpkg-query" else self._divert(command)
             case ("apt-cache", *_rest):
                 names = command[command.index("policy") + 1 :]
                 return Output(0, "".join(map(self._policy, names)))
@@ -65,6 +68,31 @@ class FakeApt:
                         del self.installed[change.name]
                     else:
                         self.installed[change.name] = change.after
+        return Output(0)
+
+    def _search(self, file: str) -> Output:
+        lines = [f"diversion by local {way}: {file}\n" for way in ("from", "to") if file in self.diversions]
+        lines += [f"{self.owners[file]}: {file}\n"] if file in self.owners else []
+        return Output(0, "".join(lines)) if lines else Output(1)
+
+    def _divert(self, command: tuple[str, ...]) -> Output:
+        file = command[-1]
+        match command[-2]:
+            case "--add":
+                self.diversions[file] = command[command.index("--divert") + 1]
+            case "--remove":
+                here, backup = self.host.path(file), self.host.path(self.diversions[file])
+                if "--rename" in command and backup.exists():
+                    if here.exists():
+                        return Output(2, "", "dpkg-divert: error: rename involves overwriting\n")
+                    backup.rename(here)
+                del self.diversions[file]
+            case "--truename":
+                return Output(0, self.diversions.get(file, file) + "\n")
+            case _:
+                return Output(
+                    0, "".join(f"local diversion of {name} to {to}\n" for name, to in self.diversions.items())
+                )
         return Output(0)
 
     def _simulate(self, command: tuple[str, ...]) -> str:
@@ -85,7 +113,14 @@ class FakeApt:
 
     def changing(self) -> list[str]:
         """The commands that change something."""
-        reading = ("dpkg-query", "apt-cache", "apt-get --simulate", "apt-config")
+        reading = (
+            "dpkg-query",
+            "dpkg-divert --list",
+            "dpkg-divert --truename",
+            "apt-cache",
+            "apt-get --simulate",
+            "apt-config",
+        )
         return [command for command in self.commands if not command.startswith(reading)]
 
     def packages(self, *, check_mode: bool = False, **options: Any) -> Settings:

@@ -131,16 +131,22 @@ def test_dpkg_is_read_in_one_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["unpacked", "half-configured", "half-installed", "triggers-awaited", "triggers-pending"]
+    ("status", "reinstall", "must_be_unpacked"),
+    [
+        ("unpacked", False, False),
+        ("half-configured", False, False),
+        ("triggers-awaited", False, False),
+        ("triggers-pending", False, False),
+        ("half-installed", False, True),
+        ("half-configured", True, True),
+        ("installed", True, True),
+    ],
 )
-def test_what_is_not_finished(status: str) -> None:
-    assert Package("a", "all", "1", "install", status).unfinished
-
-
-def test_what_must_be_unpacked_again_is_not_installed() -> None:
-    package = Package("a", "all", "1", "install", "installed", reinstall=True)
-    assert not package.installed
+def test_what_is_not_finished(status: str, reinstall: bool, must_be_unpacked: bool) -> None:  # noqa: FBT001
+    package = Package("a", "all", "1", "install", status, reinstall=reinstall)
     assert package.unfinished
+    assert not package.installed
+    assert package.must_be_unpacked is must_be_unpacked
 
 
 @pytest.mark.parametrize("output", [Output(2, "", "dpkg-query: error: no database"), Output(0, "one field\n")])

@@ -149,13 +149,52 @@ def test_an_accepted_key_is_not_downloaded_again(host: Host) -> None:
         source(FakeApt(host), key_url=f"file://{url}", fingerprints=[FINGERPRINT])
 
 
-def test_a_source_that_apt_cannot_use_leaves_the_others(host: Host) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_a_source_that_apt_cannot_use_leaves_the_host_as_it_was(host: Host, there: bool) -> None:  # noqa: FBT001
+    if there:
+        source(FakeApt(host), proxy="http://old:1")
+        host.write(KEY_FILE, "another key")
     host.write(f"{FOLDER}/cuda.list", f"{ROW}\n")
+    before = host.texts()
     fault = Output(100, "", "E: The repository 'https://example.invalid Release' does not have a Release file.\n")
+    apt = FakeApt(host, answers={"apt-get update": [fault]})
     with pytest.raises(SettingsError, match=r"(?s)apt cannot use https://example.*does not have a Release file"):
-        source(FakeApt(host, answers={"apt-get update": [fault]}))
-    assert host.read(f"{FOLDER}/cuda.list") == f"{ROW}\n"
-    assert not host.path(SOURCE).exists()
+        source(apt, proxy="http://new:2", suites=["other/"], takes_over=["https://example.invalid/*"])
+    assert host.texts() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "tried"),
+    [
+        ({}, {}, []),
+        ({}, {"proxy": "http://new:2"}, ["http://new:2"]),
+        ({"proxy": "http://old:1"}, {"proxy": "DIRECT"}, ["DIRECT"]),
+        ({"proxy": "http://old:1"}, {}, [""]),
+        ({"proxy": "http://old:1"}, {"uris": ["https://else.invalid/"]}, []),
+    ],
+)
+def test_a_source_is_tried_as_it_is_going_to_be(
+    host: Host, old: dict[str, Any], new: dict[str, Any], tried: list[str]
+) -> None:
+    source(FakeApt(host), **old)
+    host.write(KEY_FILE, "another key")
+    seen: list[tuple[bytes, list[str]]] = []
+    apt = FakeApt(host)
+
+    def look(*command: str) -> Output:
+        if command[0] == "apt-get":
+            [draft] = [word.rpartition("=")[2] for word in command if "::sourcelist=" in word]
+            fields = dict(line.split(": ", 1) for line in Path(draft).read_text().splitlines()[1:])
+            key = Path(fields["Signed-By"]).read_bytes()
+            proxies = [word.rpartition("=")[2] for word in command if "::Proxy::" in word]
+            assert host.read(KEY_FILE) == "another key"
+            seen.append((key, proxies))
+        return apt(*command)
+
+    request = parse_request(DEFAULTS | {"key": ARMOURED} | new)
+    assert converge(lambda: make_plan(request, look, host.root), check_mode=False).differing
+    assert seen == [(PACKETS, tried)]
+    assert not [file for file in host.texts() if "/run/" in file]
 
 
 def test_a_proxy_is_for_the_hosts_of_the_source_alone(host: Host) -> None:
@@ -224,7 +263,7 @@ def test_what_others_say_of_the_repository_is_taken_over(host: Host, file: str, 
     source(FakeApt(host))
     path = host.path(f"{FOLDER}/{file}")
     assert (path.read_text() if path.exists() else None) == rest
-    assert host.read(f"{FOLDER}/{file}.mlrig.save") == text
+    assert host.read(f"{FOLDER}/{file}.mlrig-nvidia.save") == text
     assert not source(FakeApt(host)).differing
 
 
@@ -233,7 +272,7 @@ def test_what_others_say_of_the_repository_is_taken_over(host: Host, file: str, 
     [
         ("a.list", f"# {ROW}\n"),
         ("a.list", "deb https://example.invalid/repos/ubuntu2604/x86_64 /\n"),
-        ("a.list.mlrig.save", f"{ROW}\n"),
+        ("a.list.mlrig-nvidia.save", f"{ROW}\n"),
         ("a.sources", "Types: deb\nURIs: https://example.invalid/repos/ubuntu2604/x86_64\nSuites: /\n"),
     ],
 )
@@ -249,14 +288,117 @@ def test_other_addresses_can_count_as_the_same(host: Host) -> None:
     assert host.read("/etc/apt/sources.list") == "deb http://a/b /\n"
 
 
-def test_what_a_package_brought_is_diverted(host: Host) -> None:
-    file = host.write(f"{FOLDER}/cuda.list", f"{ROW}\n")
-    owner = Output(0, f"cuda-keyring: {FOLDER}/cuda.list\n")
-    apt = FakeApt(host, answers={"dpkg-query --search": [owner]})
+CUDA = f"{FOLDER}/cuda.list"
+BACKUPS = [f"{CUDA}.mlrig-nvidia.save", f"{CUDA}.mlrig-nvidia.2.save", f"{CUDA}.mlrig-nvidia.3.save"]
+EDITED = f"# edited\n{ROW}\n"
+PACKAGE = {"installed": {"cuda-keyring": "1"}, "owners": {CUDA: "cuda-keyring"}}
+
+
+def backups(host: Host) -> list[str]:
+    found = [host.read(name) for name in BACKUPS if host.path(name).exists()]
+    assert len(found) == len(list(host.path(FOLDER).glob("*.save")))
+    return found
+
+
+def test_every_text_that_was_taken_over_is_kept_once(host: Host) -> None:
+    for text in (f"{ROW}\n", EDITED, f"{ROW}\n", EDITED, f"{ROW} # third\n"):
+        host.write(CUDA, text)
+        source(FakeApt(host))
+        assert not host.path(CUDA).exists()
+    assert backups(host) == [f"{ROW}\n", EDITED, f"{ROW} # third\n"]
+
+
+def test_a_list_with_a_password_stays_its_owners(host: Host) -> None:
+    host.write(CUDA, f"{ROW}\ndeb https://me:secret@a.invalid x y\n").chmod(0o600)
+    source(FakeApt(host))
+    for name in (CUDA, BACKUPS[0]):
+        assert host.path(name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("rest", ["", "deb http://a.invalid x y\n"])
+def test_what_a_package_brought_is_diverted(host: Host, rest: str) -> None:
+    text = f"{ROW}\n{rest}"
+    host.write(CUDA, text)
+    apt = FakeApt(host, **PACKAGE)
     source(apt)
-    divert = f"dpkg-divert --local --rename --divert {FOLDER}/cuda.list.mlrig.save --add {FOLDER}/cuda.list"
-    assert divert in apt.commands
-    assert not file.exists()
+    assert apt.diversions == {CUDA: BACKUPS[0]}
+    assert (host.read(CUDA) if host.path(CUDA).exists() else "") == rest
+    assert backups(host) == [text]
+    assert not source(apt).differing
+
+
+def test_what_is_written_where_a_package_was_diverted_is_kept(host: Host) -> None:
+    apt = FakeApt(host, **PACKAGE)
+    for text in (f"{ROW}\n", EDITED):
+        host.write(CUDA, text)
+        source(apt)
+    assert apt.diversions == {CUDA: BACKUPS[0]}
+    assert backups(host) == [f"{ROW}\n", EDITED]
+
+
+def test_a_package_is_diverted_to_a_name_that_is_free(host: Host) -> None:
+    host.write(CUDA, EDITED)
+    source(FakeApt(host))
+    host.write(CUDA, f"{ROW}\n")
+    apt = FakeApt(host, **PACKAGE)
+    source(apt)
+    assert apt.diversions == {CUDA: BACKUPS[1]}
+    assert backups(host) == [EDITED, f"{ROW}\n"]
+
+
+@pytest.mark.parametrize("diversions", [{}, {CUDA: BACKUPS[0]}])
+def test_a_takeover_that_was_stopped_is_finished(host: Host, diversions: dict[str, str]) -> None:
+    host.write(CUDA, f"{ROW}\n")
+    host.write(BACKUPS[0], f"{ROW}\n")
+    apt = FakeApt(host, diversions=diversions, **PACKAGE)
+    source(apt)
+    assert apt.diversions == {CUDA: BACKUPS[0]}
+    assert backups(host) == [f"{ROW}\n"]
+    assert not host.path(CUDA).exists()
+
+
+GONE = {"installed": {}, "owners": {}}
+REMOVED = {"installed": {"cuda-keyring": "1/config-files"}, "owners": {CUDA: "cuda-keyring"}}
+
+
+@pytest.mark.parametrize(
+    ("package", "files", "left"),
+    [
+        (PACKAGE, {BACKUPS[0]: ROW}, {CUDA: ROW}),
+        (PACKAGE, {BACKUPS[0]: ROW, BACKUPS[1]: EDITED}, {CUDA: ROW, BACKUPS[1]: EDITED}),
+        (PACKAGE, {}, {}),
+        (PACKAGE, {CUDA: ROW}, {CUDA: ROW}),
+        (PACKAGE, {CUDA: ROW, BACKUPS[0]: ROW}, {CUDA: ROW, BACKUPS[0]: ROW}),
+        (GONE, {}, {}),
+        (GONE, {CUDA: EDITED, BACKUPS[0]: ROW}, {CUDA: EDITED, BACKUPS[0]: ROW}),
+        (REMOVED, {BACKUPS[0]: ROW}, {BACKUPS[0]: ROW}),
+    ],
+)
+def test_absent_gives_a_package_its_file_back(
+    host: Host, package: dict[str, Any], files: dict[str, str], left: dict[str, str]
+) -> None:
+    host.write_all(files)
+    others = {"/etc/a": "/etc/a.distrib", "/etc/b": "/etc/b.mlrig-docker.save"}
+    apt = FakeApt(host, diversions={CUDA: BACKUPS[0], **others}, **package)
+    before = host.texts()
+    [record] = source(apt, state="absent", check_mode=True).differing
+    assert (record.id, record.actual) == (CUDA, f"diverted to {BACKUPS[0]}")
+    assert host.texts() == before
+    source(apt, state="absent")
+    assert apt.diversions == others
+    assert host.texts() == {str(host.path(name)): text.encode() for name, text in left.items()}
+    assert not source(apt, state="absent").differing
+
+
+def test_absent_does_not_write_over_what_someone_else_wrote(host: Host) -> None:
+    host.write_all({CUDA: EDITED, BACKUPS[0]: ROW})
+    apt = FakeApt(host, diversions={CUDA: BACKUPS[0]}, **PACKAGE)
+    before = host.texts()
+    [record] = [each for each in source(apt, state="absent").records if each.action == "skipped"]
+    assert record.reason == (
+        f"not given back to cuda-keyring: someone wrote another file of that name; the backup is {BACKUPS[0]}"
+    )
+    assert (apt.diversions, host.texts()) == ({CUDA: BACKUPS[0]}, before)
 
 
 def test_a_location_has_one_spelling() -> None:
