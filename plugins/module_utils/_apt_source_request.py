@@ -15,6 +15,7 @@ from ._settings import InputError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _URI = re.compile(r"(https?|file)://?[^\s\[\]]+|file:/\S+")
+_PROXY = re.compile(r'https?://[^\s"]+')
 _WORD = re.compile(r"[^\s#]+")
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -94,18 +95,17 @@ def parse_request(options: Mapping[str, Any]) -> SourceRequest:
         raise InputError("key, key_url", "are two ways, and exactly one is needed", [key, key_url])
     if key is not None and not key.startswith("/") and _ARMOUR not in key:
         raise InputError("key", "must be the path of a file on the host, or an armoured key", key)
-    if key_url is not None and not _URI.fullmatch(key_url):
-        raise InputError("key_url", "must be an address of http, https or file", key_url)
-    plain = [each.replace(" ", "").replace(":", "").upper() for each in options["fingerprints"]]
-    fingerprints = _words(
-        "fingerprints", plain, _FINGERPRINT, "must be a whole fingerprint, 40 or 64 hexadecimal digits"
-    )
+    if key_url is not None:
+        check_address(key_url, "key_url")
+    fingerprints = parse_fingerprints(options["fingerprints"], "fingerprints")
     if key_url is not None and not fingerprints:
         raise InputError("fingerprints", "is needed, because what key_url gives is not to be trusted without", [])
     proxy = options["proxy"]
-    if proxy is not None and proxy != "DIRECT" and not re.fullmatch(r'https?://[^\s"]+', proxy):
-        raise InputError("proxy", "must be an address of http or https, or DIRECT", proxy)
-    uris = _words("uris", options["uris"], _URI, "must be an address of http, https or file")
+    if proxy is not None:
+        check_proxy(proxy, "proxy")
+    uris = tuple(options["uris"])
+    for number, uri in enumerate(uris):
+        check_address(uri, f"uris[{number}]")
     if not uris:
         raise InputError("uris", "must not be empty", list(uris))
     return SourceRequest(
@@ -121,6 +121,24 @@ def parse_request(options: Mapping[str, Any]) -> SourceRequest:
         proxy,
         _words("takes_over", options["takes_over"], re.compile(r"\S+"), "must be a glob of addresses"),
     )
+
+
+def check_address(value: str, where: str) -> None:
+    """Raises InputError."""
+    if not _URI.fullmatch(value):
+        raise InputError(where, "must be an address of http, https or file", value)
+
+
+def check_proxy(value: str, where: str) -> None:
+    """Raises InputError."""
+    if value != "DIRECT" and not _PROXY.fullmatch(value):
+        raise InputError(where, "must be an address of http or https, or DIRECT", value)
+
+
+def parse_fingerprints(values: Sequence[str], where: str) -> tuple[str, ...]:
+    """As OpenPGP counts them, without spaces. Raises InputError."""
+    plain = [each.replace(" ", "").replace(":", "").upper() for each in values]
+    return _words(where, plain, _FINGERPRINT, "must be a whole fingerprint, 40 or 64 hexadecimal digits")
 
 
 def _words(where: str, values: Sequence[str], rule: re.Pattern[str], text: str) -> tuple[str, ...]:

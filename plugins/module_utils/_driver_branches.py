@@ -64,15 +64,21 @@ class Choice:
 
 def parse_request(options: Mapping[str, Any], prefix: str = "nvidia_driver_") -> Request:
     """From `branch`, `source`, `flavour`, `profile`. Raises InputError, naming the variable (prefix + option)."""
-    found = _BRANCH.fullmatch(str(options["branch"]).strip())
-    if found is None:
-        rule = 'must be a branch such as "595", or ">=590" for the oldest living one from there on'
-        raise InputError(f"{prefix}branch", rule, options["branch"])
+    branch, at_least = parse_branch(options["branch"], f"{prefix}branch")
     chosen = {"source": SOURCES, "flavour": ("auto", *FLAVOURS), "profile": PROFILES}
     for option, choices in chosen.items():
         if options[option] not in choices:
             raise InputError(f"{prefix}{option}", f"must be one of {', '.join(choices)}", options[option])
-    return Request(found[2], found[1] is not None, *(options[option] for option in chosen))
+    return Request(branch, at_least, *(options[option] for option in chosen))
+
+
+def parse_branch(value: Any, where: str) -> tuple[str, bool]:
+    """The branch, and whether newer ones will do. Raises InputError."""
+    found = _BRANCH.fullmatch(str(value).strip())
+    if found is None:
+        rule = 'must be a branch such as "595", or ">=590" for the oldest living one from there on'
+        raise InputError(where, rule, value)
+    return found[2], found[1] is not None
 
 
 def choose(  # noqa: PLR0913 - branch, kernel and GPU are one question

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ._apt import Runner
-from ._apt_lists import find as find_lists
+from ._apt_lists import active as find_active
 from ._files import read_if_there
 
 _UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
@@ -76,25 +75,14 @@ def _without_package(run: Runner, paths: Collection[str]) -> list[str]:
     return [path for path in paths if not owned & {path, path.removeprefix("/usr")}]
 
 
-def _collect(pattern: re.Pattern[str], places: list[str], place: str) -> bool:
-    """Whether an address fits; one that does is kept."""
-    if pattern.search(place):
-        places.append(place)
-        return True
-    return False
-
-
 def find_repositories(root: Path) -> tuple[Repository, ...]:
     """The active sources of drivers beyond the distribution's archive."""
-    found = []
-    for kind, pattern in _REPOSITORIES.items():
-        places: list[str] = []
-
-        for taken in find_lists(root, partial(_collect, pattern, places), own=root):
-            file = f"/{taken.file.relative_to(root)}"
-            names = {each["distribution"] for each in map(pattern.search, places) if each and each.groupdict()}
-            found += [Repository(kind, file, name) for name in sorted(names)] or [Repository(kind, file)]
-            places.clear()
+    found = {
+        Repository(kind, f"/{file.relative_to(root)}", match.groupdict().get("distribution")): None
+        for kind, pattern in _REPOSITORIES.items()
+        for file, place in find_active(root)
+        if (match := pattern.search(place))
+    }
     return tuple(found)
 
 

@@ -9,6 +9,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ._apt_source_request import check_address, check_proxy, parse_fingerprints
+from ._driver_branches import parse_branch
+from ._driver_table import parse_table
 from ._gpu_request import parse_cards, parse_entries
 from ._settings import InputError
 from ._tunable_request import parse_values
@@ -55,6 +58,22 @@ def _check_sysfs(values: Mapping[str, Any], where: str) -> None:
         raise InputError(f"{where}[{_TRANSPARENT_HUGEPAGE!r}]", rule, values[_TRANSPARENT_HUGEPAGE])
 
 
+def _check_repository(address: str, where: str) -> None:
+    if address:
+        check_address(address, where)
+
+
+def _check_repository_key(key: str, where: str) -> None:
+    """An address, or a path on the host."""
+    if key and not key.startswith("/"):
+        check_address(key, where)
+
+
+def _check_repository_proxy(proxy: str, where: str) -> None:
+    if proxy:
+        check_proxy(proxy, where)
+
+
 RULES: Mapping[str, Callable[[Any, str], object]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
@@ -64,4 +83,10 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "kernel_tuning_sysctl": _check_sysctl,
     "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,
+    "nvidia_driver_branch": parse_branch,
+    "nvidia_driver_branches": parse_table,
+    "nvidia_driver_repository": _check_repository,
+    "nvidia_driver_repository_fingerprints": parse_fingerprints,
+    "nvidia_driver_repository_key": _check_repository_key,
+    "nvidia_driver_repository_proxy": _check_repository_proxy,
 }

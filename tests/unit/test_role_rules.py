@@ -20,6 +20,16 @@ PACKAGE = "must be the name of a package, without version or architecture"
         ("kernel_tuning_sysctl", {"vm.swappiness": 1, "vm.max_map_count": None}),
         ("kernel_tuning_sysctl_defaults", {"net/ipv4/conf/eth0.7/arp_notify": 1, "net.ipv4.conf.*.rp_filter": 1}),
         ("kernel_tuning_sysfs", {"/sys/block/nvme*/queue/scheduler": "none", "/sys/a/b": None}),
+        ("nvidia_driver_branch", ">=590"),
+        ("nvidia_driver_branch", 595),
+        ("nvidia_driver_repository", ""),
+        ("nvidia_driver_repository", "http://mirror.example/cuda/ubuntu2404/x86_64/"),
+        ("nvidia_driver_repository_key", ""),
+        ("nvidia_driver_repository_key", "/root/nvidia.asc"),
+        ("nvidia_driver_repository_key", "https://mirror.example/key"),
+        ("nvidia_driver_repository_fingerprints", ["EB69 3B30 35CD 5710 E231  E123 A4B4 6996 3BF8 63CC"]),
+        ("nvidia_driver_repository_proxy", ""),
+        ("nvidia_driver_repository_proxy", "http://proxy.example:3128"),
     ],
 )
 def test_right_values_pass(variable: str, value: object) -> None:
@@ -46,6 +56,12 @@ def test_right_values_pass(variable: str, value: object) -> None:
         ("kernel_tuning_sysctl", {"/etc/passwd": 1}, "must be a sysctl key such as vm.swappiness"),
         ("kernel_tuning_sysctl", {"vm/swappiness": 1}, "must be spelled vm.swappiness"),
         ("kernel_tuning_sysctl", {"kernel.sysrq": True}, "must not be a YAML boolean"),
+        ("nvidia_driver_branch", "newest", 'nvidia_driver_branch must be a branch such as "595"'),
+        ("nvidia_driver_branches", [], "nvidia_driver_branches must be a list of branches"),
+        ("nvidia_driver_repository", "mirror.example", "must be an address of http, https or file"),
+        ("nvidia_driver_repository_key", "nvidia.asc", "must be an address of http, https or file"),
+        ("nvidia_driver_repository_fingerprints", ["3BF863CC"], "[0] must be a whole fingerprint"),
+        ("nvidia_driver_repository_proxy", "socks5://proxy", "must be an address of http or https, or DIRECT"),
     ],
 )
 def test_wrong_values_are_refused(variable: str, value: object, message: str) -> None:
