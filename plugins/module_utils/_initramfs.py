@@ -3,23 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether the initramfs of every installed kernel holds the configuration that it was made from.
 
-A change is dated by ctime: dpkg gives files the times that they have in the package, and of links only the link is
-new. What a package's trigger regenerates is the newest kernel's initramfs alone.
+What a package's trigger regenerates is the newest kernel's initramfs alone.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ._apt import Runner
 from ._apt import run as run_command
+from ._changes import find_changes
 from ._files import read_if_there, refuse_if_unwritable
 from ._kernel_modules import find_kernels
-from ._links import link_chain
 from ._settings import Setting, Settings
 
 _MODPROBE = ("etc/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d")
@@ -70,7 +68,7 @@ def make_plan(root: Path = Path("/"), run: Runner = run_command) -> InitramfsPla
     if tool is None or obstacle is not None:
         plan.settings.skip("initramfs", "persisted", _UP_TO_DATE, None, obstacle or "")
         return plan
-    changes = _changes(root, (*_MODPROBE, *tool.configuration), plan.settings)
+    changes = find_changes(root, (*_MODPROBE, *tool.configuration), plan.settings)
     for kernel in kernels:
         image = f"/boot/initrd.img-{kernel}"
         file = root / image.lstrip("/")
@@ -95,21 +93,3 @@ def _obstacle(root: Path, tool: Tool | None, kernels: Sequence[str]) -> str | No
     if tool is _UPDATE_INITRAMFS and _SWITCHED_OFF.search(read_if_there(root / _SWITCH) or ""):
         return f"/{_SWITCH} says update_initramfs=no"
     return None
-
-
-def _changes(root: Path, places: Iterable[str], settings: Settings) -> list[tuple[int, str]]:
-    """When each part of the configuration changed, and its path; the newest last."""
-    changes = sorted((path.lstat().st_ctime_ns, f"/{path.relative_to(root)}") for path in _parts(root, places))
-    now = time.time_ns()
-    for changed, path in changes:
-        if changed > now:  # nothing made now would be newer
-            settings.warnings.append(f"{path} was changed in the future and is not looked at: was the clock wrong?")
-    return [each for each in changes if each[0] <= now]
-
-
-def _parts(root: Path, places: Iterable[str]) -> Iterator[Path]:
-    """Folders, which tell of what was removed; files; and all that links lead to, such as Debian's alternatives."""
-    for place in places:
-        top = root / place
-        for path in [top, *top.rglob("*")]:
-            yield from (each for each in link_chain(root, path) if each.is_symlink() or each.exists())

@@ -25,7 +25,7 @@ _ENVIRONMENT = "boot/grub/grubenv"
 _LOADER = "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41c7-b6c7-482b705bcdb9"
 _SYSTEMD_BOOT = ("boot/loader/loader.conf", "boot/efi/loader/loader.conf", "efi/loader/loader.conf")
 _DEFAULT = re.compile(r"set default=(?P<quote>[\"']?)(?P<entry>.*)(?P=quote)")
-_LINUX = re.compile(r"linux(?:16|efi)?\s+(?P<image>\S+)")
+_LINUX = re.compile(r"linux(?:16|efi)?\s+(?P<image>\S+)(?P<arguments>.*)")
 _ID = ("$menuentry_id_option", "--id")
 _STEP = re.compile(r"(?<!>)>(?!>)")  # of a path through menus; a doubled one stands for itself
 
@@ -40,18 +40,22 @@ class NextKernel:
 
 @dataclass
 class Entry:
-    """An entry of GRUB's menu: of a kernel, of something else, or, with entries of its own, a submenu."""
+    """An entry of GRUB's menu: of a kernel, of something else, or, with entries of its own, a submenu.
+
+    arguments: what each of its commands that load a kernel gives to it; conditions choose one of them.
+    """
 
     title: str
     id: str | None = None
     image: str | None = None
     is_submenu: bool = False
+    arguments: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
 
 def find_next_kernel(root: Path, kernels: Sequence[str]) -> NextKernel:
     """kernels: all that could be booted."""
-    if _runs_systemd_boot(root):
+    if runs_systemd_boot(root):
         return NextKernel(None, "systemd-boot chooses it, whose choice is not looked into")
     try:
         menu = read_if_there(root / _MENU)
@@ -64,16 +68,16 @@ def find_next_kernel(root: Path, kernels: Sequence[str]) -> NextKernel:
     return NextKernel(max(kernels, key=by_version), "it is the newest, and no boot loader with a menu was found")
 
 
-def by_version(kernel: str) -> list[tuple[int, str]]:
-    """Sorts kernels as GRUB does: numbers by value, and a name that goes on after the shorter one."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[^\d]+", kernel)]
-
-
-def _runs_systemd_boot(root: Path) -> bool:
+def runs_systemd_boot(root: Path) -> bool:
     try:
         return "systemd-boot" in (root / _LOADER).read_bytes()[4:].decode("utf-16-le", errors="replace")
     except OSError:
         return not (root / _MENU).exists() and any((root / each).exists() for each in _SYSTEMD_BOOT)
+
+
+def by_version(kernel: str) -> list[tuple[int, str]]:
+    """Sorts kernels as GRUB does: numbers by value, and a name that goes on after the shorter one."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[^\d]+", kernel)]
 
 
 def _next_of_grub(root: Path, text: str, environment: str) -> NextKernel:
@@ -125,7 +129,7 @@ def parse_menu(text: str) -> tuple[list[Entry], str]:
         found = (each for each in reversed(open_blocks) if each is not None and (each.is_submenu or not submenu))
         return next(found, root)
 
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.split("\n")):
         if line.startswith(("menuentry ", "submenu ")):
             entry = _parse_entry(line)
             innermost(submenu=True).entries.append(entry)
@@ -138,6 +142,7 @@ def parse_menu(text: str) -> tuple[list[Entry], str]:
         elif found := _LINUX.match(line):
             entry = innermost(submenu=False)
             entry.image = entry.image or found["image"]
+            entry.arguments.append(found["arguments"].strip())
         elif (found := _DEFAULT.fullmatch(line)) and not open_blocks and "next_entry" not in found["entry"]:
             default = found["entry"]
     return root.entries, default

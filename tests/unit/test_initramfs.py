@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils import _initramfs
+from ansible_collections.mlrig.workstation.plugins.module_utils import _changes
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
 from ansible_collections.mlrig.workstation.plugins.module_utils._initramfs import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, converge
@@ -203,7 +203,7 @@ def test_a_change_in_the_future_is_not_looked_at(machine: Machine, monkeypatch: 
     """What was made now would still be older, in every run until then."""
     machine.age(NEW)
     an_hour_ago = time.time_ns() - HOUR * 10**9
-    monkeypatch.setattr(_initramfs.time, "time_ns", lambda: an_hour_ago)
+    monkeypatch.setattr(_changes.time, "time_ns", lambda: an_hour_ago)
     settings = machine.converge()
     assert {record.action for record in settings.records} == {"none"}
     assert f"{CONFIGURATION} was changed in the future and is not looked at: was the clock wrong?" in settings.warnings
