@@ -161,11 +161,11 @@ def _own_tokens(path: str, text: str | None) -> tuple[str, ...]:
 def _overriding(token: Token, path: str, wanted: GrubConfiguration) -> str | None:
     """Says what keeps a token of ours from being the last of its name on the line, if anything does."""
     last = next((word for word in reversed(wanted.words) if token_key(word.text) == token.key), None)
-    if last is None or (last.file == path and last.text != token.text):
-        return (
-            f"{wanted.assigned} assigns GRUB_CMDLINE_LINUX_DEFAULT after {path}, and does not keep what that appended"
-        )
-    return None if last.file == path else f"{last.origin} has {last.text} after it, against {path}"
+    if last is not None and last.text == token.text:
+        return None
+    if last is not None and last.file != path:
+        return f"{last.origin} has {last.text} after it, against {path}"
+    return f"{wanted.assigned} assigns GRUB_CMDLINE_LINUX_DEFAULT after {path}, without what that appends"
 
 
 def _beside(token: Token, path: str, wanted: GrubConfiguration) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._cmdline_request import parse_cmdline
+from ansible_collections.mlrig.workstation.plugins.module_utils._cmdline_request import parse_cmdline, split_tokens
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_cmdline import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Setting, Settings, converge
 
@@ -68,5 +68,5 @@ class GrubHost:
 
     def line(self, entry: int = 0) -> str:
         """What an entry of the menu gives to the kernel beyond its root; the third is that of the recovery mode."""
-        lines = [line for line in self.host.read(MENU).splitlines() if line.startswith("\tlinux\t")]
-        return " ".join(lines[entry].partition(" ro ")[2].split())
+        lines = [line for line in self.host.read(MENU).split("\n") if line.startswith("\tlinux\t")]
+        return " ".join(split_tokens(lines[entry].partition(" ro ")[2]))
