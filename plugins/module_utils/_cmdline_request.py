@@ -76,12 +76,18 @@ def parse_cmdline(
 
 def parse_cmdline_values(values: Mapping[str, Any], where: str) -> None:
     """Check a mapping of names to values, as role variables hold it. Raises InputError for the first wrong one."""
+    seen: dict[str, str] = {}
     for name, value in values.items():
         here = f"{where}[{name!r}]"
+        if token_key(str(name)) in seen:
+            raise InputError(here, f"must not set what {seen[token_key(str(name))]} sets", name)
+        seen[token_key(str(name))] = here
         if isinstance(value, bool) or value in ("True", "False"):
             raise InputError(here, _BOOLEAN_RULE, value)
         if "=" in str(name):
             raise InputError(here, "must be the name alone, with the value after the colon", name)
+        if not isinstance(value, str | int | None):
+            raise InputError(here, "must be a whole number, text or null", value)
         _check_token(str(name) if value in (None, "") else f"{name}={value}", here)
 
 

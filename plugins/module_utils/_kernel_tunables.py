@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
+from ._apt import Runner
+from ._apt import run as run_command
 from ._boot_configuration import (
     BootConfiguration,
     is_glob,
@@ -28,6 +31,7 @@ from ._boot_configuration import (
 )
 from ._files import read_if_there, refuse_if_unwritable, replace
 from ._kernel_attributes import KernelAttributes, same_value
+from ._rival_services import refuse_rivals
 from ._settings import Settings, SettingsError
 from ._tunable_request import Tunable
 
@@ -62,13 +66,17 @@ class TunablesPlan:
             replace(file, text)
 
 
-def make_plan(tunables: Sequence[Tunable], attributes: KernelAttributes, *, purge: bool = False) -> TunablesPlan:
+def make_plan(
+    tunables: Sequence[Tunable], attributes: KernelAttributes, run: Runner = run_command, *, purge: bool = False
+) -> TunablesPlan:
     """Read everything, compare, and say what to do. Changes nothing.
 
     purge: remove what the two files hold beyond the tunables.
-    Raises SettingsError, naming every one of them, for tunables that this kernel does not have.
+    Raises SettingsError, naming every one of them, for tunables that this kernel does not have, or that a service sets.
     """
     plan = TunablesPlan(attributes)
+    tunables = [_withhold(plan, tunable) for tunable in tunables]
+    refuse_rivals(tunables, run)
     existing = _find_all(tunables, attributes)
     sysctl = [tunable for tunable in tunables if tunable.is_sysctl]
     sysfs = [tunable for tunable in tunables if not tunable.is_sysctl]
@@ -84,6 +92,20 @@ def make_plan(tunables: Sequence[Tunable], attributes: KernelAttributes, *, purg
     for tunable in tunables:
         _compare_live(plan, tunable, decided[tunable.key], exists=bool(existing[tunable.key]))
     return plan
+
+
+def _withhold(plan: TunablesPlan, tunable: Tunable) -> Tunable:
+    """The tunable; where its condition does not hold, one that should not be persisted."""
+    condition = tunable.condition
+    if condition is None or tunable.value is None:
+        return tunable
+    found = {path: plan.attributes.read(path) for path in plan.attributes.find(condition.path)}
+    if any(same_value(path, condition.value, value) for path, value in found.items()):
+        return tunable
+    said = ", ".join(f"{path} is {value}" for path, value in found.items()) or f"there is no {condition.path}"
+    reason = f"it is for where {condition.path} is {condition.value}, and {said}"
+    plan.settings.skip(tunable.key, "live", tunable.value, None, reason)
+    return replace_fields(tunable, value=None)
 
 
 def _find_all(tunables: Iterable[Tunable], attributes: KernelAttributes) -> dict[str, list[str]]:

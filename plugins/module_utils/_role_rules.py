@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._apt_source_request import check_address, check_proxy, parse_fingerprints
+from ._cmdline_request import parse_cmdline_values
 from ._driver_branches import parse_branch
 from ._driver_table import parse_table
 from ._gpu_request import parse_cards, parse_entries
@@ -74,12 +75,21 @@ def _check_repository_proxy(proxy: str, where: str) -> None:
         check_proxy(proxy, where)
 
 
+def _check_cmdline(values: Mapping[str, Any], where: str) -> None:
+    parse_cmdline_values(values, where)
+    if values.get("transparent_hugepage") is not None:
+        rule = "has a variable of its own, kernel_tuning_transparent_hugepage (null here leaves out the token alone)"
+        raise InputError(f"{where}['transparent_hugepage']", rule, values["transparent_hugepage"])
+
+
 RULES: Mapping[str, Callable[[Any, str], object]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
     "base_unattended_upgrades_blacklist": _check_patterns,
     "gpu_tuning_cards": parse_cards,
     "gpu_tuning_gpus": parse_entries,
+    "kernel_tuning_cmdline": _check_cmdline,
+    "kernel_tuning_cmdline_defaults": parse_cmdline_values,
     "kernel_tuning_sysctl": _check_sysctl,
     "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,10 +16,19 @@ from ._settings import InputError
 
 _SYSCTL_KEY = re.compile(r"[A-Za-z0-9_*?\[][A-Za-z0-9_.:@*?\[\]+/!-]*")
 _SYSFS_PATH = re.compile(r"/sys(/[A-Za-z0-9_.:@,+=~*?\[\]!-]+)+")
+_SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*\.service")
 _BOOLEAN_RULE = (
     "must not be a YAML boolean (yes, no, on, off, true, false), because the kernel takes numbers and words: "
     'write 1 or 0, or the word in quotes, such as "on"'
 )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """That an attribute, or one of those that a glob matches, has a value."""
+
+    path: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class Tunable:
     where: the place in the user's list, for messages. name: as the user wrote it.
     key: the sysctl key (its one spelling, `_boot_configuration.sysctl_key`), or the path below /sys.
     path: the file, or glob, that holds the live value. value: as text; None removes what was persisted.
-    required: whether a kernel without it is an error.
+    required: whether a kernel without it is an error. condition: what must hold here, or it is left alone.
+    rivals: services that set it too, and what to do about each.
     """
 
     where: str
@@ -38,6 +48,8 @@ class Tunable:
     path: str
     value: str | None
     required: bool = True
+    condition: Condition | None = None
+    rivals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_sysctl(self) -> bool:
@@ -78,7 +90,26 @@ def _parse_tunable(entry: Mapping[str, Any], where: str) -> Tunable:
     if absent and entry.get("value") is not None:
         raise InputError(f"{where}.value", "must not be given together with state: absent", entry["value"])
     value = None if absent else _parse_value(entry.get("value"), f"{where}.value")
-    return Tunable(where, name, key, path, value, bool(entry.get("required", True)))
+    condition = entry.get("condition")
+    rivals = dict(entry.get("rivals") or {})
+    for unit in rivals:
+        if not _SERVICE.fullmatch(str(unit)):
+            raise InputError(f"{where}.rivals", "must be names of services, such as tuned.service", unit)
+    return Tunable(
+        where,
+        name,
+        key,
+        path,
+        value,
+        bool(entry.get("required", True)),
+        condition and _parse_condition(condition, f"{where}.condition"),
+        rivals,
+    )
+
+
+def _parse_condition(condition: Mapping[str, Any], where: str) -> Condition:
+    _key, path = _parse_name(str(condition["name"]).strip(), f"{where}.name")
+    return Condition(path, _parse_value(condition.get("value"), f"{where}.value"))
 
 
 def _parse_name(name: str, where: str) -> tuple[str, str]:

@@ -56,6 +56,28 @@ options:
           - Whether it is an error when the running kernel does not have the name. It is persisted all the same.
         type: bool
         default: true
+      condition:
+        description:
+          - What must hold in the running kernel. Where it does not, the tunable is skipped, and not persisted either.
+          - For a value that is good under one driver only, such as the governor C(powersave).
+        type: dict
+        suboptions:
+          name:
+            description: A sysctl key or a path below C(/sys). Of what a glob matches, one is enough.
+            type: str
+            required: true
+          value:
+            description: The value that it must have.
+            type: raw
+            required: true
+        version_added: 0.4.0
+      rivals:
+        description:
+          - Services that set the same, by name, and for people what to do about each. While one of them is active or
+            enabled, the module fails before it changes anything. A setting has one owner.
+        type: dict
+        default: {}
+        version_added: 0.4.0
   purge:
     description: Remove what the two files hold beyond O(tunables).
     type: bool
@@ -73,6 +95,17 @@ EXAMPLES = r"""
         required: false
       - name: /sys/block/nvme*/queue/scheduler
         value: none
+
+- name: Set a governor where it means what it says
+  mlrig.workstation.kernel_tunables:
+    tunables:
+      - name: /sys/devices/system/cpu/cpufreq/policy*/scaling_governor
+        value: powersave
+        condition:
+          name: /sys/devices/system/cpu/*_pstate/status
+          value: active
+        rivals:
+          tuned.service: Choose one of tuned's profiles, or run systemctl disable --now tuned.service
 
 - name: Forget a setting of an earlier run
   mlrig.workstation.kernel_tunables:
@@ -157,6 +190,14 @@ def main() -> None:
                     "value": {"type": "raw"},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                     "required": {"type": "bool", "default": True},
+                    "condition": {
+                        "type": "dict",
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            "value": {"type": "raw", "required": True},
+                        },
+                    },
+                    "rivals": {"type": "dict", "default": {}},
                 },
             },
             "purge": {"type": "bool", "default": False},

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_attributes import KernelAttributes
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_tunables import (
     SYSCTL_FILE,
@@ -19,7 +20,12 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_tunables
     _precedence,
     make_plan,
 )
-from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, SettingsError, converge
+from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
+    RequestError,
+    Settings,
+    SettingsError,
+    converge,
+)
 from ansible_collections.mlrig.workstation.plugins.module_utils._tunable_request import parse_tunables
 
 from .conftest import Host
@@ -523,3 +529,121 @@ def test_the_running_kernel_can_be_read(host: Host) -> None:
     value = Path(SWAPPINESS).read_text(encoding="ascii").strip()
     settings = run(host, [{"name": "vm.swappiness", "value": value}])
     assert actions(settings) == {("vm.swappiness", "persisted"): "changed", ("vm.swappiness", "live"): "none"}
+
+
+GOVERNOR = "/sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
+STATUS = "/sys/devices/system/cpu/*_pstate/status"
+POWERSAVE = [{"name": GOVERNOR, "value": "powersave", "condition": {"name": STATUS, "value": "active"}}]
+
+
+@pytest.fixture
+def cpus(host: Host) -> Host:
+    """Two CPUs under AMD's driver in its active mode."""
+    for number in range(2):
+        host.write(GOVERNOR.replace("*", str(number)), "performance\n")
+    host.write(STATUS.replace("*", "amd"), "active\n")
+    return host
+
+
+def test_where_the_condition_holds_it_is_set(cpus: Host) -> None:
+    assert {each.action for each in run(cpus, POWERSAVE).records} == {"changed"}
+    assert lines(cpus, TMPFILES_FILE) == [f"w {GOVERNOR} - - - - powersave"]
+    assert cpus.read(GOVERNOR.replace("*", "1")) == "powersave\n"
+    assert not run(cpus, POWERSAVE).differing
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("passive\n", f"it is for where {STATUS} is active, and /sys/devices/system/cpu/amd_pstate/status is passive"),
+        (None, f"it is for where {STATUS} is active, and there is no {STATUS}"),
+    ],
+)
+def test_where_the_condition_does_not_hold_it_is_neither_set_nor_persisted(
+    cpus: Host, status: str | None, said: str
+) -> None:
+    run(cpus, POWERSAVE)
+    file = cpus.path(STATUS.replace("*", "amd"))
+    file.unlink()
+    if status is not None:
+        cpus.write(STATUS.replace("*", "amd"), status)
+    cpus.write(GOVERNOR.replace("*", "0"), "schedutil\n")
+    settings = run(cpus, POWERSAVE)
+    assert changed(settings) == [(GOVERNOR, "persisted", "powersave", None)]
+    assert [(each.id, each.plane, each.reason) for each in settings.records if each.action == "skipped"] == [
+        (GOVERNOR, "live", said)
+    ]
+    assert not cpus.path(TMPFILES_FILE).exists()
+    assert cpus.read(GOVERNOR.replace("*", "0")) == "schedutil\n"
+    assert not run(cpus, POWERSAVE).differing
+
+
+def service(active: str, enabled: str) -> str:
+    return f"ActiveState={active}\nUnitFileState={enabled}\n"
+
+
+RIVALS = {"tuned.service": "Leave it to tuned.", "tlp.service": "Or to tlp."}
+RIVALLED: list[dict[str, Any]] = [
+    {"name": "vm.swappiness", "value": 10, "rivals": RIVALS},
+    {"name": "vm.max_map_count", "value": 10, "rivals": {"tlp.service": ""}},
+]
+
+
+@pytest.mark.parametrize(
+    ("tuned", "tlp", "message"),
+    [
+        (service("inactive", ""), service("inactive", "disabled"), None),
+        (service("failed", "masked"), service("inactive", "static"), None),
+        (
+            service("active", "enabled"),
+            service("inactive", ""),
+            "tuned.service is active, and sets vm.swappiness too. Leave it to tuned.",
+        ),
+        (service("inactive", "enabled"), service("inactive", ""), "tuned.service is enabled, and sets vm.swappiness"),
+        (
+            service("inactive", ""),
+            service("activating", "static"),
+            "tlp.service is active, and sets vm.swappiness, vm.max_map_count too. Or to tlp.",
+        ),
+        (
+            service("active", ""),
+            service("inactive", "enabled-runtime"),
+            "tuned.service is active, and sets vm.swappiness too. Leave it to tuned.; tlp.service is enabled, and sets",
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True], ids=["real", "check"])
+def test_what_another_service_sets_is_refused(
+    rig: Host, tuned: str, tlp: str, message: str | None, *, check_mode: bool
+) -> None:
+    def systemctl(*command: str) -> Output:
+        assert command == ("systemctl", "show", "--property=ActiveState,UnitFileState", *RIVALS)
+        return Output(0, f"{tuned}\n{tlp}")
+
+    def converge_it() -> Settings:
+        plan = parse_tunables(RIVALLED)
+        return converge(lambda: make_plan(plan, Kernel(rig.root), systemctl), check_mode=check_mode)
+
+    before = rig.texts()
+    if message is None:
+        assert converge_it().differing
+        return
+    with pytest.raises(RequestError) as refusal:
+        converge_it()
+    assert str(refusal.value).startswith(message)
+    assert rig.texts() == before
+
+
+def test_who_cannot_be_asked_about_services_is_told(rig: Host) -> None:
+    with pytest.raises(SettingsError, match=r"systemctl does not tell whether tuned.service, tlp.service run: No bus"):
+        make_plan(parse_tunables(RIVALLED), Kernel(rig.root), lambda *_command: Output(1, "", "No bus\n"))
+
+
+def test_services_are_asked_only_for_what_is_to_be_set(rig: Host) -> None:
+    absent = [{"name": "vm.swappiness", "state": "absent", "rivals": RIVALS}]
+    unmet = [{**POWERSAVE[0], "rivals": RIVALS}]
+
+    def nobody(*_command: str) -> Output:
+        raise AssertionError
+
+    make_plan(parse_tunables([*absent, *unmet]), Kernel(rig.root), nobody)

@@ -17,6 +17,12 @@ PACKAGE = "must be the name of a package, without version or architecture"
     [
         ("base_packages", ["git", "libstdc++6", "g++", "gcc-14", "0ad", "python3.13"]),
         ("base_unattended_upgrades_blacklist", ["^docker-(ce|cli)$", r"libc6\b"]),
+        (
+            "kernel_tuning_cmdline",
+            {"nosmt": "", "iommu": None, "isolcpus": "1-3,5", "loglevel": 3, "cloud-init": "disabled"},
+        ),
+        ("kernel_tuning_cmdline", {"transparent_hugepage": None}),
+        ("kernel_tuning_cmdline_defaults", {"transparent_hugepage": "always", "pcie_aspm": "off"}),
         ("kernel_tuning_sysctl", {"vm.swappiness": 1, "vm.max_map_count": None}),
         ("kernel_tuning_sysctl_defaults", {"net/ipv4/conf/eth0.7/arp_notify": 1, "net.ipv4.conf.*.rp_filter": 1}),
         ("kernel_tuning_sysfs", {"/sys/block/nvme*/queue/scheduler": "none", "/sys/a/b": None}),
@@ -48,6 +54,29 @@ def test_right_values_pass(variable: str, value: object) -> None:
         ("base_unattended_upgrades_blacklist", ["a", "b("], "[1] must be a Python regular expression (missing )"),
         ("base_unattended_upgrades_blacklist", ['a"; b'], "[0] must be printable text without double quotes"),
         ("base_unattended_upgrades_blacklist", ["a\nb"], "[0] must be printable text without double quotes"),
+        ("kernel_tuning_cmdline", {"pcie_aspm": False}, "['pcie_aspm'] must not be a YAML boolean"),
+        ("kernel_tuning_cmdline_defaults", {"iommu": 0.5}, "['iommu'] must be a whole number, text or null; got: 0.5"),
+        (
+            "kernel_tuning_cmdline",
+            {"iommu=pt": ""},
+            "['iommu=pt'] must be the name alone, with the value after the colon",
+        ),
+        ("kernel_tuning_cmdline", {"a": "b c"}, "['a'] must be one word of letters, digits and"),
+        (
+            "kernel_tuning_cmdline",
+            {"root": "/dev/sda1"},
+            "['root'] must not be one of BOOT_IMAGE, initrd, ro, root, rw",
+        ),
+        (
+            "kernel_tuning_cmdline",
+            {"a_b": 1, "a-b": None},
+            "['a-b'] must not set what kernel_tuning_cmdline['a_b'] sets",
+        ),
+        (
+            "kernel_tuning_cmdline",
+            {"transparent_hugepage": "never"},
+            "has a variable of its own, kernel_tuning_transparent_hugepage (null here leaves out the token alone)",
+        ),
         ("kernel_tuning_sysfs", {HUGEPAGE: "never"}, "variable of its own, kernel_tuning_transparent_hugepage"),
         ("kernel_tuning_sysfs", {"vm.swappiness": 1}, "a path below /sys (sysctl keys belong in kernel_tuning_sysctl)"),
         ("kernel_tuning_sysfs", {"/sys/a/b": True}, "must not be a YAML boolean"),

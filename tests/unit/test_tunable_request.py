@@ -162,3 +162,22 @@ def test_a_mapping_of_values_passes() -> None:
 def test_a_mapping_of_values_is_checked(values: dict[Any, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_values(values, "role_sysctl")
+
+
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        ({"condition": {"name": "/etc/a", "value": 1}}, "tunables[0].condition.name must be a sysctl key such as"),
+        ({"condition": {"name": "vm.x", "value": True}}, "tunables[0].condition.value must not be a YAML boolean"),
+        ({"condition": {"name": "vm.x", "value": None}}, "tunables[0].condition.value is missing"),
+        (
+            {"rivals": {"tuned": ""}},
+            "tunables[0].rivals must be names of services, such as tuned.service; got: 'tuned'",
+        ),
+        ({"rivals": {"--all.service x": ""}}, "tunables[0].rivals must be names of services"),
+    ],
+)
+def test_wrong_conditions_and_rivals(further: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        parse_tunables([{"name": "vm.swappiness", "value": 1, **further}])
+    assert str(refusal.value).startswith(message)
