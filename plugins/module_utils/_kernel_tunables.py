@@ -102,8 +102,8 @@ def _withhold(plan: TunablesPlan, tunable: Tunable) -> Tunable:
     found = {path: plan.attributes.read(path) for path in plan.attributes.find(condition.path)}
     if any(same_value(path, condition.value, value) for path, value in found.items()):
         return tunable
-    said = ", ".join(f"{path} is {value}" for path, value in found.items()) or f"there is no {condition.path}"
-    reason = f"it is for where {condition.path} is {condition.value}, and {said}"
+    said = ", ".join(f"{path} is {value}" for path, value in found.items()) or "there is none"
+    reason = f"{tunable.key} is left alone unless {condition.path} is {condition.value}, and {said}"
     plan.settings.skip(tunable.key, "live", tunable.value, None, reason)
     return replace_fields(tunable, value=None)
 

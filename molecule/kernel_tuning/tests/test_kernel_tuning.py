@@ -27,9 +27,13 @@ def test_sysctl_file_holds_defaults_and_the_users_own(host):
     assert lines[1:] == ["net.ipv4.conf.lo.log_martians = 1", f"{KEEPALIVE} = 600", "vm.swappiness = 10"]
 
 
-def test_tmpfiles_file_sets_transparent_hugepages(host):
+def test_tmpfiles_file_sets_transparent_hugepages_and_energy_preference(host):
     lines = host.file("/etc/tmpfiles.d/mlrig.conf").content_string.splitlines()
-    assert lines[1:] == ["w /sys/kernel/mm/transparent_hugepage/enabled - - - - always"]
+    # The governor is for the active mode of amd_pstate and intel_pstate only.
+    assert [line for line in lines[1:] if "scaling_governor" not in line] == [
+        "w /sys/devices/system/cpu/cpufreq/policy*/energy_performance_preference - - - - performance",
+        "w /sys/kernel/mm/transparent_hugepage/enabled - - - - always",
+    ]
 
 
 def test_settings_are_live(host):
