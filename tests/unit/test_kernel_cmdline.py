@@ -216,9 +216,9 @@ def test_another_loader_is_asked_for_our_tokens_only(converged: GrubHost) -> Non
 
 
 def test_what_the_menu_adds_by_itself_is_no_drift(converged: GrubHost) -> None:
-    text = converged.host.read(MENU).replace("root=UUID=0b7e2a0e ro", "root=UUID=0b7e2a0e ro rd.by.script=1")
+    text = converged.host.read(MENU).replace(" ro ", " ro rd.by.script=1 ").replace(LINE, f"{LINE} $vt_handoff")
     converged.host.write(MENU, text)
-    converged.boot(f"rd.by.script=1 {LINE}")
+    converged.boot(f"rd.by.script=1 {LINE} vt.handoff=7")
     assert {each.action for each in converged.records(TOKENS).values()} == {"none"}
 
 
@@ -296,6 +296,26 @@ def test_a_failing_update_is_told_and_tried_again(machine: GrubHost) -> None:
     machine.output = None
     assert [each.id for each in machine.converge(TOKENS).differing] == [MENU]
     assert machine.line() == LINE
+
+
+@pytest.mark.parametrize(("second", "action"), [(f"{LINE} panic=-1", "none"), ("quiet", "changed")])
+def test_an_entry_may_load_its_kernel_in_two_ways(converged: GrubHost, second: str, action: str) -> None:
+    """As on Ubuntu's cloud images, which try without an initramfs first."""
+    menu = f"""\
+menuentry 'Ubuntu' --class ubuntu $menuentry_id_option 'gnulinux-simple-0b7e' {{
+\tif [ "${{initrdfail}}" = 1 ]; then
+\t  linux\t/boot/vmlinuz-{KERNEL} root=UUID=0b7e ro {LINE}
+\telse
+\t  linux\t/boot/vmlinuz-{KERNEL} root=PARTUUID=5c3a ro {second}
+\tfi
+}}
+menuentry 'Memory test' $menuentry_id_option 'memtest86+' {{
+\tlinux\t/boot/memtest86+x64.bin
+}}
+"""
+    converged.host.write(MENU, menu)
+    converged.boot(f"{LINE} panic=-1")
+    assert converged.records(TOKENS, check_mode=True)[MENU, "persisted"].action == action
 
 
 def test_an_update_without_effect_has_failed(machine: GrubHost) -> None:

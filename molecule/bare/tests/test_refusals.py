@@ -48,6 +48,16 @@ WRONG_VARIABLES = [
         {"kernel_tuning_sysfs": {"/etc/passwd": "x"}},
         ["kernel_tuning_sysfs['/etc/passwd']", "below /sys", "'/etc/passwd'"],
     ),
+    (
+        "boolean token of the command line",
+        {"kernel_tuning_cmdline": {"pcie_aspm": False}},
+        ["kernel_tuning_cmdline['pcie_aspm']", "must not be a YAML boolean", "False"],
+    ),
+    (
+        "two tokens in one",
+        {"kernel_tuning_cmdline": {"iommu": "pt nosmt"}},
+        ["kernel_tuning_cmdline['iommu']", "must be one word of", "'iommu=pt nosmt'"],
+    ),
     ("list for a mapping", {"kernel_tuning_sysfs": ["x"]}, ["kernel_tuning_sysfs", "must be of type dict", "['x']"]),
     ("empty variable", {"kernel_tuning_sysctl": None}, ["kernel_tuning_sysctl", "must be of type dict", "None"]),
     (
