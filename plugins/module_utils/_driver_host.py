@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ._apt import Runner
 from ._apt_packages import was_interrupted
+from ._container import find_container
 from ._dkms_status import FailedBuild, find_failed_builds
 from ._dpkg import Package, Packages, read_packages
 from ._driver_packages import Installed, find_installed, read_maintainers
@@ -108,7 +109,7 @@ def read_host(root: Path, run: Runner, measure: Callable[[Path], FileSystem] | N
     metapackages = (_METAPACKAGE.fullmatch(name) for name, each in packages.items() if each.installed)
     return DriverHost(
         distribution=distribution,
-        container=None if kernels else _container(root),
+        container=None if kernels else find_container(root),
         wsl="microsoft" in running.lower(),
         cards=find_cards(root),
         kernels=kernels,
@@ -140,21 +141,6 @@ def read_distribution(root: Path) -> str:
     pairs = (line.partition("=") for line in text.splitlines())
     fields = {name.strip(): value.strip().strip("\"'") for name, _sign, value in pairs}
     return f"{fields.get('NAME', '?').removesuffix(' GNU/Linux')} {fields.get('VERSION_ID', '')}".strip()
-
-
-def _container(root: Path) -> str | None:
-    """The kind of the container that this is: as its manager tells systemd, or from what it leaves in it."""
-    if told := _read(root, "run/systemd/container"):
-        return told
-    try:
-        environment = (root / "proc/1/environ").read_bytes().split(b"\0")
-    except OSError:
-        environment = []
-    for variable in environment:
-        if variable.startswith(b"container="):
-            return variable.removeprefix(b"container=").decode(errors="replace") or "container"
-    marks = {".dockerenv": "docker", "run/.containerenv": "podman"}
-    return next((kind for mark, kind in marks.items() if (root / mark).exists()), None)
 
 
 def _can_be_built_for(root: Path, kernel: str, packages: Packages) -> bool:

@@ -32,10 +32,11 @@ _STEP = re.compile(r"(?<!>)>(?!>)")  # of a path through menus; a doubled one st
 
 @dataclass(frozen=True)
 class NextKernel:
-    """kernel: None where it cannot be told. reason: how it is known, or why not."""
+    """kernel: None where it cannot be told. reason: how it is known, or why not. arguments: what it may be given."""
 
     kernel: str | None
     reason: str
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass
@@ -99,7 +100,7 @@ def _next_of_grub(root: Path, text: str, environment: str) -> NextKernel:
     kernel = entry.image and _kernel_of(root, entry.image)
     if not kernel:
         return NextKernel(None, f"GRUB boots {entry.title!r} ({source}), which names no kernel of this system")
-    return NextKernel(kernel, f"GRUB boots {entry.title!r} ({source})")
+    return NextKernel(kernel, f"GRUB boots {entry.title!r} ({source})", tuple(entry.arguments))
 
 
 def _kernel_of(root: Path, image: str) -> str | None:
