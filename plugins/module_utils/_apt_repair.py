@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._apt import Change, Runner
+from ._apt_freeze import thawed
 from ._apt_request import PackagesRequest
 from ._apt_transaction import Transaction
 from ._dpkg import Packages, read_packages
@@ -38,8 +39,8 @@ def plan_repair(request: PackagesRequest, run: Runner, root: Path, options: Sequ
     # No other version: this is not the run to change it.
     damaged = [f"{name}={each.version}" for name, each in unfinished.items() if each.must_be_unpacked and each.version]
     transaction = Transaction(request, run, root, unpack_again=damaged, unfinished=unfinished)
-    with transaction.thawed() as thawed:
-        changes = transaction.simulate((*options, *thawed))
+    with thawed(root, transaction.may_touch) as past_freeze:
+        changes = transaction.simulate((*options, *past_freeze))
     transaction.refuse_unasked(changes)
     return Repair(transaction, changes)
 

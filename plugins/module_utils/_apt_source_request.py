@@ -90,16 +90,8 @@ def parse_request(options: Mapping[str, Any]) -> SourceRequest:
     flat = [suite.endswith("/") for suite in suites]
     if not suites or any(flat) is bool(options["components"]) or any(flat) is not all(flat):
         raise InputError("suites", "must be paths that end with a slash, or suites with components", list(suites))
-    key, key_url = options["key"], options["key_url"]
-    if (key is None) is (key_url is None):
-        raise InputError("key, key_url", "are two ways, and exactly one is needed", [key, key_url])
-    if key is not None and not key.startswith("/") and _ARMOUR not in key:
-        raise InputError("key", "must be the path of a file on the host, or an armoured key", key)
-    if key_url is not None:
-        check_address(key_url, "key_url")
     fingerprints = parse_fingerprints(options["fingerprints"], "fingerprints")
-    if key_url is not None and not fingerprints:
-        raise InputError("fingerprints", "is needed, because what key_url gives is not to be trusted without", [])
+    _check_key(options["key"], options["key_url"], fingerprints)
     proxy = options["proxy"]
     if proxy is not None:
         check_proxy(proxy, "proxy")
@@ -115,12 +107,23 @@ def parse_request(options: Mapping[str, Any]) -> SourceRequest:
         suites,
         _words("components", options["components"], _WORD, "must be a component"),
         _words("architectures", options["architectures"], _WORD, "must be an architecture"),
-        key,
-        key_url,
+        options["key"],
+        options["key_url"],
         fingerprints,
         proxy,
         _words("takes_over", options["takes_over"], re.compile(r"\S+"), "must be a glob of addresses"),
     )
+
+
+def _check_key(key: str | None, key_url: str | None, fingerprints: Sequence[str]) -> None:
+    if (key is None) is (key_url is None):
+        raise InputError("key, key_url", "are two ways, and exactly one is needed", [key, key_url])
+    if key is not None and not key.startswith("/") and _ARMOUR not in key:
+        raise InputError("key", "must be the path of a file on the host, or an armoured key", key)
+    if key_url is not None:
+        check_address(key_url, "key_url")
+        if not fingerprints:
+            raise InputError("fingerprints", "is needed, because what key_url gives is not to be trusted without", [])
 
 
 def check_address(value: str, where: str) -> None:

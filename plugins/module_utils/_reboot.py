@@ -29,7 +29,10 @@ _DISPLAY_SERVERS = ("Xorg", "Xwayland", "lightdm-gtk-gre", "gnome-shell", "gdm-x
 
 @dataclass(frozen=True)
 class RebootReport:
-    """needed: what is true only after a reboot. unsafe: why the kernel that boots next has no GPUs. busy: who uses it."""
+    """needed: what is true only after a reboot. unsafe: why the kernel that boots next has no GPUs. busy: who uses it.
+
+    All are empty where there is nothing to say.
+    """
 
     needed: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
@@ -50,7 +53,7 @@ class RebootReport:
         if self.unsafe:
             return f"it would not come back with its GPUs: {'; '.join(self.unsafe)}"
         if policy == "never":
-            return "rig_reboot is never"
+            return "reboot_policy is never"
         if local:
             return "Ansible runs on this host, and would not see the end of it"
         if policy == "when_idle" and self.busy:

@@ -12,14 +12,14 @@ version_added: 0.4.0
 author:
   - The mlrig.workstation engineers (@mlrig)
 description:
-  - Tells what is true only after a reboot, whether the kernel that boots next has a working driver, and who is using the
-    host, in one call.
-  - Changes nothing. The role C(rig_reboot) acts on the answer.
+  - Tells what is true only after a reboot, whether the kernel that boots next has a working driver, and who is using
+    the host, in one call.
+  - Changes nothing. The role C(reboot) acts on the answer.
 options:
   policy:
     description:
-      - V(when_idle) allows a reboot where nobody is logged in graphically, and no process has a GPU open. V(always) does
-        not ask for that.
+      - V(when_idle) allows a reboot where nobody is logged in graphically, and no process has a GPU open. V(always)
+        does not ask for that.
       - Neither allows one into a kernel without a working driver.
     type: str
     choices: [never, when_idle, always]

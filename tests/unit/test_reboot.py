@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
@@ -86,9 +85,14 @@ def test_a_host_that_runs_what_it_boots_needs_none(rig: Host) -> None:
             lambda host: host.write("/boot/grub/grub.cfg", MENU.format(kernel=OLD, tokens="iommu=pt")),
             "the kernel runs with quiet, and boots next with no quiet",
         ),
-        (lambda host: host.write("/run/reboot-required", ""), "the distribution's packages ask for one: they do not say"),
         (
-            lambda host: host.write_all({"/run/reboot-required": "", "/run/reboot-required.pkgs": "libc6\ndbus\nlibc6\n"}),
+            lambda host: host.write("/run/reboot-required", ""),
+            "the distribution's packages ask for one: they do not say",
+        ),
+        (
+            lambda host: host.write_all(
+                {"/run/reboot-required": "", "/run/reboot-required.pkgs": "libc6\ndbus\nlibc6\n"}
+            ),
             "the distribution's packages ask for one: dbus, libc6",
         ),
     ],
@@ -146,7 +150,7 @@ NEEDED, UNSAFE, BUSY = ("a",), ("b",), ("c",)
     [
         (RebootReport(NEEDED), "when_idle", False, None),
         (RebootReport(NEEDED), "always", False, None),
-        (RebootReport(NEEDED), "never", False, "rig_reboot is never"),
+        (RebootReport(NEEDED), "never", False, "reboot_policy is never"),
         (RebootReport(NEEDED), "always", True, "Ansible runs on this host"),
         (RebootReport(NEEDED, busy=BUSY), "when_idle", False, "it is in use: c"),
         (RebootReport(NEEDED, busy=BUSY), "always", False, None),

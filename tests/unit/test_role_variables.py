@@ -199,7 +199,9 @@ def _own_problems(variables: Mapping[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("file", OWN_FILES, ids=lambda file: str(file.relative_to(CHECKOUT)))
 def test_our_own_variables_are_right(file: Path) -> None:
-    assert _own_problems(yaml.safe_load(file.read_text())) == []
+    values = yaml.safe_load(file.read_text())
+    # What a template makes of itself is checked by the run.
+    assert _own_problems({name: each for name, each in values.items() if "{{" not in str(each)}) == []
 
 
 def test_commented_examples_of_the_inventory_are_right() -> None:
