@@ -131,7 +131,7 @@ from ..module_utils._settings import converge, run_state_module
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "tokens": {"type": "list", "elements": "str", "required": True},
+            "tokens": {"type": "list", "elements": "str", "required": True, "no_log": False},  # of no secret
             "path": {"type": "path", "default": CmdlineRequest.path},
             "update_command": {"type": "list", "elements": "str", "default": list(CmdlineRequest.update_command)},
             "menu": {"type": "path", "default": CmdlineRequest.menu},

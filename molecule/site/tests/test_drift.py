@@ -2,6 +2,7 @@
 
 KEEPALIVE = "net.ipv4.tcp_keepalive_time"
 HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
+ENERGY_PREFERENCE = "/sys/devices/system/cpu/cpufreq/policy*/energy_performance_preference"
 TUNABLES = "Set kernel tunables, now and for every boot"
 
 DRIFT = [
@@ -29,6 +30,7 @@ SETTINGS = {
     ("vm.swappiness", "persisted", "60"),
     ("kernel.sysrq", "persisted", "1"),
     (HUGEPAGE, "persisted", None),
+    (ENERGY_PREFERENCE, "persisted", None),
 }
 
 
