@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class Archive:
             self.update = False
         with thawed(self.root, lambda _name: True) as options:
             return read_candidates(self.run, wanted, options)
+
+    def can_install(self, names: Sequence[str]) -> bool:
+        """Whether apt would install all of these together."""
+        with thawed(self.root, lambda _name: True) as options:
+            return self.run("apt-get", "--simulate", *options, "install", *names).code == 0
 
     @property
     def is_known(self) -> bool:

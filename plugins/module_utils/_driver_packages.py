@@ -16,7 +16,8 @@ from ._driver_branches import Choice
 
 _DRIVER = re.compile(r"nvidia|libcuda|libnvcuvid|libnvoptix|cuda-drivers")
 _VERSION = re.compile(r"(?P<upstream>(?P<branch>[1-9]\d\d)\.\d+(\.\d+)*)-")
-_SUFFIX = re.compile(r"-([1-9]\d\d)(?=-|$)")
+_SUFFIX = re.compile(r"-([1-9]\d\d)(?=[-:]|$)")  # libnvidia-compute-580:i386
+_ONE_VERSION = re.compile(r"nvidia-firmware-[1-9]\d\d(-server)?-\d")
 _PREBUILT = re.compile(r"linux-(?:modules|objects|signatures)-nvidia-(?P<branch>[1-9]\d\d)-")
 # The packages whose presence tells which flavour of kernel modules there is.
 _MODULES = re.compile(
@@ -64,6 +65,11 @@ class DriverPackage:
     def suffixed(self) -> bool:
         return bool(_SUFFIX.search(self.name))
 
+    @property
+    def is_one_version_only(self) -> bool:
+        """Whether its name has a version, so that another one is another package, and this one is left behind."""
+        return bool(_ONE_VERSION.match(self.name))
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -86,12 +92,16 @@ class Installed:
 
     @property
     def version(self) -> str | None:
-        return _only(each.version for each in self.packages if each.version)
+        return _only(self.versions)
 
     @property
-    def versions_differ(self) -> bool:
+    def versions(self) -> tuple[str, ...]:
+        return tuple(sorted({each.version for each in self.packages if each.version and not each.is_one_version_only}))
+
+    @property
+    def is_torn(self) -> bool:
         """Whether an upgrade was cut off. In Debian's archive not all packages have the driver's version."""
-        return self.source in ("nvidia", "ubuntu") and len({each.version for each in self.packages} - {None}) > 1
+        return self.source in ("nvidia", "ubuntu") and len(self.versions) > 1
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def assess(host: DriverHost, archive: Archive, answers: Answers) -> Situation:
         return Situation(host, request, "present", None, answer, _NOTHING, (), candidates, known, change=True)
 
     # Of a version that is wanted and not known yet.
-    newest = options["upgrade"] or host.installed.versions_differ
+    newest = options["upgrade"] or host.installed.is_torn
     programs = [packages for name, packages in answer.programs.items() if name not in host.programs]
     ask = [*broken, *names_to_ask(host, answer), *chain(*programs)]
     if newest or not all(map(host.has, answer.driver)):
@@ -115,7 +115,7 @@ def assess(host: DriverHost, archive: Archive, answers: Answers) -> Situation:
 
     bringing = (next(filter(candidates.get, packages), None) for packages in programs)
     choice = replace(answer, driver=(*answer.driver, *filter(None, bringing)))
-    kernel = kernel_packages(host, choice, candidates)
+    kernel = kernel_packages(host, choice, candidates, archive)
     remove = tuple(names_to_remove(host.installed, choice, host.distribution, prebuilt=kernel.prebuilt))
     version = _version_to_have(choice, candidates.get(choice.candidate) if newest else None)
     change = bool(remove) or _is_incomplete(host, choice, version, kernel)
@@ -143,12 +143,13 @@ def packages_to_have(situation: Situation) -> list[dict[str, Any]]:
         for name in choice.driver
     ]
     if choice.source == "nvidia":  # whose dependencies allow newer ones, so that a way down would leave some behind
-        others = set(situation.host.installed.names) - set(choice.driver) - set(situation.remove)
+        lockstep = {each.name for each in situation.host.installed.packages if not each.is_one_version_only}
+        others = lockstep - set(choice.driver) - set(situation.remove)
         packages += [{"name": name, "version": version} for name in sorted(others)]
     return [
         *packages,
         *(
-            {"name": name, "allow": ["linux-"]} | ({"version": wanted} if wanted else {})
+            {"name": name, "allow": [situation.kernel_packages.allow]} | ({"version": wanted} if wanted else {})
             for name, wanted in situation.kernel_packages.versions.items()
         ),
     ]
@@ -163,9 +164,9 @@ def _is_incomplete(host: DriverHost, choice: Choice, version: str, kernel: Kerne
         or any(not host.has(name, needed) for name, needed in kernel.versions.items())
         or any(not host.packages[each.name].installed for each in driver)
         or any(each.branch != choice.branch or each.origin != choice.source for each in driver)
-        or any(each.version is not None and not fnmatchcase(f"{each.version}-", version) for each in driver)
+        or any(not fnmatchcase(f"{each}-", version) for each in host.installed.versions)
         or any(each != choice.pin for each in host.installed.pins)
-        or host.installed.versions_differ
+        or host.installed.is_torn
     )
 
 

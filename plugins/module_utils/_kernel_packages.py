@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ._driver_archive import Archive
 from ._driver_branches import Choice
 from ._driver_host import DriverHost
+
+_ABI = re.compile(r"\d+\.\d+\.\d+-\d+")
+# What headers need is no kernel; prebuilt modules belong to one that is there.
+_WITH_HEADERS = r"linux-(?!image|modules|objects|signatures|generic)"
+_WITH_PREBUILT = "linux-(modules|objects|signatures)-nvidia-"
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,11 @@ class KernelPackages:
     def names(self) -> tuple[str, ...]:
         return tuple(self.versions)
 
+    @property
+    def allow(self) -> str:
+        """What of the kernel may come with them."""
+        return _WITH_PREBUILT if self.prebuilt else _WITH_HEADERS
+
 
 def names_to_ask(host: DriverHost, choice: Choice) -> tuple[str, ...]:
     """The packages whose candidates decide, and are not installed: what `kernel_packages` must be told of."""
@@ -35,20 +47,51 @@ def names_to_ask(host: DriverHost, choice: Choice) -> tuple[str, ...]:
     return tuple(name for name, version in wanted.items() if not host.has(name, version))
 
 
-def kernel_packages(host: DriverHost, choice: Choice, candidates: Mapping[str, str | None]) -> KernelPackages:
-    """The packages for this host. Prebuilt ones are taken where every kind of kernel has them."""
-
-    def is_there(name: str, version: str | None = None) -> bool:
-        candidate = candidates.get(name)
-        return host.has(name, version) or (candidate is not None and version in (None, candidate))
-
-    metapackages = [_prebuilt_name(choice, kind) for kind in host.kernel_kinds]
-    prebuilt = choice.source == "ubuntu" and bool(metapackages) and all(map(is_there, metapackages))
+def kernel_packages(
+    host: DriverHost, choice: Choice, candidates: Mapping[str, str | None], archive: Archive
+) -> KernelPackages:
+    """The packages for this host. Prebuilt ones are taken where the newest kernel has them."""
+    prebuilt = host.kernels[-1:] and _find_prebuilt(host, choice, candidates, archive)
     # What is built here and may be loaded stays: a driver changes only when that is asked for.
-    if prebuilt and host.has(choice.module) and (host.secure_boot.key == "enrolled" or not host.secure_boot.enforced):
-        prebuilt = False
-    wanted = dict.fromkeys(_prebuilt(host, choice)) if prebuilt else _headers(host)
-    return KernelPackages({name: version for name, version in wanted.items() if is_there(name, version)}, prebuilt)
+    built_here = host.has(choice.module) and (host.secure_boot.key == "enrolled" or not host.secure_boot.enforced)
+    if prebuilt and not built_here:
+        return KernelPackages(dict.fromkeys(prebuilt), prebuilt=True)
+    headers = {
+        name: version
+        for name, version in _headers(host).items()
+        if host.has(name, version) or (candidates.get(name) is not None and version in (None, candidates[name]))
+    }
+    return KernelPackages(headers, prebuilt=False)
+
+
+def _find_prebuilt(
+    host: DriverHost, choice: Choice, candidates: Mapping[str, str | None], archive: Archive
+) -> list[str]:
+    """Those of the newest kernel, and of older ones where they fit: each is made for some versions of the driver.
+
+    The metapackage is taken at the newest kernel only: a newer one would bring its kernel, and nothing else of it.
+    """
+    newest = _prebuilt_name(choice, host.kernels[-1])
+    if choice.source != "ubuntu" or not (host.has(newest) or candidates.get(newest)):
+        return []
+    metapackages = (
+        name
+        for kind in host.kernel_kinds
+        if host.has(name := _prebuilt_name(choice, kind))
+        or _abi(candidates.get(name)) == _abi(host.packages[f"linux-image-{kind}"].version)
+    )
+    names = [*metapackages, newest]
+    for kernel in host.kernels[:-1]:
+        name = _prebuilt_name(choice, kernel)
+        if host.has(name) or (candidates.get(name) and archive.can_install([*choice.driver, newest, name])):
+            names.append(name)
+    return names
+
+
+def _abi(version: str | None) -> str | None:
+    """What a kernel's modules depend on: 7.0.0-29 of 7.0.0-29.29~24.04.1."""
+    found = _ABI.match(version or "")
+    return found and found[0]
 
 
 def _prebuilt(host: DriverHost, choice: Choice) -> list[str]:

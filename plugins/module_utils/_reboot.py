@@ -7,29 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
 from typing import Any, Literal
 
 from ._apt import Runner
+from ._apt_packages import was_interrupted
 from ._cmdline_request import split_tokens
 from ._container import find_container
 from ._files import read_if_there
 from ._host_use import gpu_processes, graphical_sessions
 from ._nvidia_kernels import KernelReport, read_kernels, reboot_needed, reboot_safe
-from ._running_cmdline import find_drift, read_running
+from ._running_cmdline import VT_HANDOFF, find_drift, read_running
 
 Policy = Literal["never", "when_idle", "always"]
 POLICIES = ("never", "when_idle", "always")
 
 # What Ubuntu's packages leave, and Debian's unattended-upgrades.
 _REQUIRED = "run/reboot-required"
-# They have the GPU open while nobody is logged in: a login screen is no use of it.
+_LOCK = "var/lib/dpkg/lock-frontend"
+# The kernel's number for a process that no login has started, such as a login screen, which is no use of the GPU.
+_NO_LOGIN = "4294967295"
 _DISPLAY_SERVERS = ("Xorg", "Xwayland", "lightdm-gtk-gre", "gnome-shell", "gdm-x-session", "sddm-greeter")
 
 
 @dataclass(frozen=True)
 class RebootReport:
-    """needed: what is true only after a reboot. unsafe: why the kernel that boots next has no GPUs. busy: who uses it.
+    """needed: what is true only after a reboot. unsafe: why it would end badly. busy: who uses the host.
 
     All are empty where there is nothing to say.
     """
@@ -51,7 +55,7 @@ class RebootReport:
 
     def _why_not(self, policy: Policy, *, local: bool) -> str | None:
         if self.unsafe:
-            return f"it would not come back with its GPUs: {'; '.join(self.unsafe)}"
+            return f"it is not safe: {'; '.join(self.unsafe)}"
         if policy == "never":
             return "reboot_policy is never"
         if local:
@@ -66,8 +70,7 @@ def read_report(root: Path, run: Runner) -> RebootReport:
     if find_container(root):
         return RebootReport()
     kernels = read_kernels(root, run)
-    safe = reboot_safe(kernels)
-    return RebootReport(tuple(_needed(root, kernels)), () if safe.holds else safe.reasons, tuple(_busy(root)))
+    return RebootReport(tuple(_needed(root, kernels)), tuple(_unsafe(root, kernels)), tuple(_busy(root)))
 
 
 def _needed(root: Path, report: KernelReport) -> Iterator[str]:
@@ -76,7 +79,8 @@ def _needed(root: Path, report: KernelReport) -> Iterator[str]:
         yield f"{report.running} runs, and {following} boots next ({report.next.reason})"
     running = read_running(root)
     # Of several ways in which an entry loads its kernel, one that fits will do.
-    drifts = [find_drift(running, split_tokens(each), (), ()) for each in report.next.arguments]
+    ways = [[word for word in split_tokens(each) if word != VT_HANDOFF] for each in report.next.arguments]
+    drifts = [find_drift(running, words, (), ()) for words in ways]
     if drifts and all(drifts):
         for name, (expected, actual) in drifts[0].items():
             yield f"the kernel runs with {actual or f'no {name}'}, and boots next with {expected or f'no {name}'}"
@@ -86,9 +90,32 @@ def _needed(root: Path, report: KernelReport) -> Iterator[str]:
         yield f"the distribution's packages ask for one: {', '.join(packages) or 'they do not say which'}"
 
 
+def _unsafe(root: Path, report: KernelReport) -> Iterator[str]:
+    safe = reboot_safe(report)
+    if not safe.holds:
+        yield from safe.reasons
+    if was_interrupted(root):
+        yield "dpkg was interrupted, and has not been finished: sudo dpkg --configure --pending"
+    if _is_locked(root / _LOCK):
+        yield "apt or dpkg is at work"
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether another process holds it, as apt and dpkg do while they work."""
+    try:
+        with file.open("r+b") as opened:
+            lockf(opened, LOCK_EX | LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _busy(root: Path) -> Iterator[str]:
     for user in graphical_sessions(root):
         yield f"{user} is logged in graphically"
     for process in gpu_processes(root):
-        if process.name not in _DISPLAY_SERVERS:
+        login = (read_if_there(root / f"proc/{process.pid}/loginuid") or "").strip()
+        if process.name not in _DISPLAY_SERVERS or login != _NO_LOGIN:
             yield f"{process} has a GPU open"

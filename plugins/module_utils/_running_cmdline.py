@@ -13,9 +13,9 @@ from pathlib import Path
 from ._cmdline_request import split_tokens, token_key
 from ._files import read_if_there
 
-# What 10_linux itself puts into the menu, and what becomes of its variable $vt_handoff.
+# What 10_linux itself puts into the menu, and what becomes of its variable.
 _OF_THE_MENU = ("root", "ro", "rw", "rootflags", "vt.handoff")
-_VARIABLE = "$vt_handoff"
+VT_HANDOFF = "$vt_handoff"
 _NOT_COMPARED = re.compile(r"[\"'\\$]")  # GRUB resolves and writes anew what is quoted
 
 
@@ -48,7 +48,7 @@ def find_drift(
     of_the_menu: words that its entries have beyond their configuration. ignored: keys. Where GRUB did not start the
     kernel, or what it made of its words cannot be told, there are none.
     """
-    own = {word for word in of_the_menu if word != _VARIABLE}
+    own = {word for word in of_the_menu if word != VT_HANDOFF}
     if running.by_grub is None or any(map(_NOT_COMPARED.search, (*running.by_grub, *configured, *own))):
         return {}
     expected = _by_key(configured)

@@ -61,7 +61,9 @@ needed:
   sample:
     - "the kernel runs with no iommu, and boots next with iommu=pt"
 unsafe:
-  description: Why the kernel that boots next would not have its GPUs; empty where it would.
+  description:
+    - Why a reboot would end badly, such as a kernel without a working driver, or an apt at work. Empty where it would
+      not.
   returned: success
   type: list
   elements: str

@@ -42,6 +42,7 @@ class DriverHost(Host):
         self.packages: dict[str, tuple[str, ...]] = {}
         self.maintainers: dict[str, str] = {}
         self.candidates: dict[str, str] = {}
+        self.unfit: set[str] = set()  # what apt would not install with the others
         self.published: dict[str, str] = {}  # what an update of the lists brings
         self.owned: list[str] = []
         self.calls: list[tuple[str, ...]] = []
@@ -124,6 +125,8 @@ class DriverHost(Host):
                 self.write("/var/lib/apt/lists/archive_Packages", "")
                 self.candidates |= self.published
                 return Output(0)
+            case ("apt-get", "--simulate", *names):
+                return Output(100 if self.unfit & set(names) else 0)
             case ("apt-cache", *arguments):
                 known = [name for name in arguments[arguments.index("policy") :] if name in self.candidates]
                 return Output(0, "".join(f"{name}:\n  Candidate: {self.candidates[name]}\n" for name in known))

@@ -26,6 +26,8 @@ UBUNTU: Options = {"source": "ubuntu"}
 ABSENT: Options = {"state": "absent"}
 PREBUILT = (f"linux-modules-nvidia-595-open-{HWE}", "linux-modules-nvidia-595-open-7.0.0-29-generic")
 
+FITTING = {PREBUILT[0]: "7.0.0-29.29~24.04.1+1", PREBUILT[1]: "1", "nvidia-driver-595-open": "1"}
+
 
 @pytest.fixture
 def ubuntu(tmp_path: Path) -> DriverHost:
@@ -151,7 +153,7 @@ def test_after_ubuntu_drivers_install(ubuntu: DriverHost) -> None:
 
 def test_prebuilt_modules_need_no_key_and_no_headers(ubuntu: DriverHost) -> None:
     ubuntu.secure_boot()
-    ubuntu.candidates = dict.fromkeys([*PREBUILT, "nvidia-driver-595-open"], "1")
+    ubuntu.candidates = dict(FITTING)
     ubuntu.packages = {name: each for name, each in ubuntu.packages.items() if not name.startswith("linux-headers")}
     plan = ubuntu.plan(**UBUNTU)
     assert refused(plan) == []
@@ -159,8 +161,62 @@ def test_prebuilt_modules_need_no_key_and_no_headers(ubuntu: DriverHost) -> None
     assert plan["prebuilt"]
 
 
+def test_prebuilt_modules_come_with_no_other_kernel(ubuntu: DriverHost) -> None:
+    """The metapackage of a newer kernel would bring that kernel, and nothing else of it."""
+    newer = "linux-modules-nvidia-595-open-7.0.0-34-generic"
+    ubuntu.candidates = {**FITTING, PREBUILT[0]: "7.0.0-34.34~24.04.1+1", newer: "1"}
+    plan = ubuntu.plan(**UBUNTU)
+    assert plan["kernel_packages"] == [PREBUILT[1]]
+    assert plan["packages"][1:] == [{"name": PREBUILT[1], "allow": ["linux-(modules|objects|signatures)-nvidia-"]}]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_an_older_kernel_has_prebuilt_modules_where_they_fit_the_driver(ubuntu: DriverHost, *, fits: bool) -> None:
+    ubuntu.add_kernel("7.0.0-28-generic")
+    older = "linux-modules-nvidia-595-open-7.0.0-28-generic"
+    ubuntu.candidates = {**FITTING, older: "1"}
+    ubuntu.unfit = set() if fits else {older}
+    plan = ubuntu.plan(**UBUNTU)
+    assert plan["kernel_packages"] == [*PREBUILT, *([older] if fits else [])]
+    assert any("no modules can be had for 7.0.0-28-generic" in each for each in plan["warnings"]) is not fits
+
+
+def test_firmware_that_an_upgrade_left_behind_is_no_half_upgrade(ubuntu: DriverHost) -> None:
+    """Its name has its version, so that it is replaced by another package."""
+    ubuntu.install_driver("ubuntu")
+    ubuntu.install(PREBUILT[1], "7.0.0-29.29~24.04.1")
+    ubuntu.install("nvidia-firmware-595-595.71.05", "595.71.05-0ubuntu0.24.04.1")
+    ubuntu.install("nvidia-firmware-595-595.91.07", "595.91.07-0ubuntu0.24.04.1")
+    ubuntu.candidates = {"nvidia-driver-595-open": "595.99.01-0ubuntu0.24.04.1"}
+    assert not ubuntu.plan(**UBUNTU)["change"]
+
+
+def test_firmware_has_no_other_version(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia", "580")
+    ubuntu.install("nvidia-firmware-580-580.105.08", "580.105.08-0ubuntu1")
+    ubuntu.candidates = {"nvidia-driver-580-open": "580.126.09-0ubuntu1"}
+    wanted = ubuntu.plan(branch="580", upgrade=True)["packages"]
+    assert {each["name"] for each in wanted if each["name"].startswith("nvidia")} == set(NVIDIA_580) - {
+        "libnvidia-compute-580"
+    }
+
+
+def test_libraries_of_another_architecture_go_with_their_branch(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia", "580")
+    ubuntu.packages["libnvidia-compute-580:i386"] = (
+        "libnvidia-compute-580",
+        "i386",
+        "580.105.08-0ubuntu1",
+        "install",
+        "ok",
+        "installed",
+        "",
+    )
+    assert "libnvidia-compute-580:i386" in ubuntu.plan(branch="595")["remove"]
+
+
 def test_prebuilt_modules_replace_those_that_secure_boot_refuses(ubuntu: DriverHost) -> None:
-    ubuntu.candidates = dict.fromkeys(PREBUILT, "1")
+    ubuntu.candidates = dict(FITTING)
     ubuntu.install_all((*UBUNTU_595, "nvidia-dkms-595-open"), "595.91.07-0ubuntu0.24.04.1")
     assert not ubuntu.plan(**UBUNTU)["change"]
     ubuntu.secure_boot()
@@ -284,7 +340,8 @@ def test_headers_come_at_the_version_of_the_kernel(
     del ubuntu.packages[f"linux-headers-{HWE}"]
     ubuntu.candidates[f"linux-headers-{HWE}"] = candidate
     plan = ubuntu.plan()
-    headers = {"name": f"linux-headers-{HWE}", "version": image, "allow": ["linux-"]}
+    allow = "linux-(?!image|modules|objects|signatures|generic)"
+    headers = {"name": f"linux-headers-{HWE}", "version": image, "allow": [allow]}
     assert plan["packages"][1:] == ([headers] if wanted else [])
 
 

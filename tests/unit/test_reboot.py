@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +15,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._reboot import P
 
 from .conftest import Host
 
+NO_LOGIN = "4294967295"
 OLD, NEW = "6.12.94+deb13-amd64", "6.12.117+deb13-amd64"
 MENU = """\
 set default="0"
@@ -124,14 +127,44 @@ def test_a_kernel_without_a_driver_is_not_safe(rig: Host) -> None:
     assert any("no installed kernel has a working driver" in each for each in found.unsafe)
     answer = found.as_dict("always", local=False)
     assert not answer["reboot"]
-    assert answer["reason"].startswith("it would not come back with its GPUs")
+    assert answer["reason"].startswith("it is not safe: ")
+
+
+def test_an_apt_at_work_is_waited_for(rig: Host) -> None:
+    rig.write("/var/lib/dpkg/lock-frontend", "")
+    assert report(rig).unsafe == ()
+    lock = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", lock, str(rig.path("/var/lib/dpkg/lock-frontend"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as apt:
+        assert apt.stdout is not None
+        apt.stdout.readline()
+        assert report(rig).unsafe == ("apt or dpkg is at work",)
+        apt.communicate(b"\n")
+
+
+def test_an_interrupted_dpkg_is_finished_first(rig: Host) -> None:
+    rig.write("/var/lib/dpkg/updates/0001", "")
+    [reason] = report(rig).unsafe
+    assert reason.startswith("dpkg was interrupted")
+
+
+def test_what_grub_adds_for_a_splash_hides_no_token(rig: Host) -> None:
+    rig.write("/boot/grub/grub.cfg", MENU.format(kernel=OLD, tokens="quiet iommu=pt nomodeset $vt_handoff"))
+    assert report(rig).needed == ("the kernel runs with no nomodeset, and boots next with nomodeset",)
 
 
 @pytest.mark.parametrize(
-    ("name", "busy"), [("python3", ("python3 (4711) has a GPU open",)), ("Xorg", ()), ("nvidia-persiste", ())]
+    ("name", "login", "busy"),
+    [
+        ("python3", "1000", ("python3 (4711) has a GPU open",)),
+        ("python3", NO_LOGIN, ("python3 (4711) has a GPU open",)),
+        ("Xorg", NO_LOGIN, ()),
+        ("Xorg", "1000", ("Xorg (4711) has a GPU open",)),  # by startx
+        ("nvidia-persiste", NO_LOGIN, ()),
+    ],
 )
-def test_who_uses_a_gpu(rig: Host, name: str, busy: tuple[str, ...]) -> None:
-    rig.write("/proc/4711/comm", f"{name}\n")
+def test_who_uses_a_gpu(rig: Host, name: str, login: str, busy: tuple[str, ...]) -> None:
+    rig.write_all({"/proc/4711/comm": f"{name}\n", "/proc/4711/loginuid": login})
     rig.link("/proc/4711/fd/7", "/dev/nvidia0")
     assert report(rig).busy == busy
 
@@ -154,8 +187,8 @@ NEEDED, UNSAFE, BUSY = ("a",), ("b",), ("c",)
         (RebootReport(NEEDED), "always", True, "Ansible runs on this host"),
         (RebootReport(NEEDED, busy=BUSY), "when_idle", False, "it is in use: c"),
         (RebootReport(NEEDED, busy=BUSY), "always", False, None),
-        (RebootReport(NEEDED, UNSAFE, BUSY), "when_idle", False, "it would not come back with its GPUs: b"),
-        (RebootReport(NEEDED, UNSAFE), "always", False, "it would not come back with its GPUs: b"),
+        (RebootReport(NEEDED, UNSAFE, BUSY), "when_idle", False, "it is not safe: b"),
+        (RebootReport(NEEDED, UNSAFE), "always", False, "it is not safe: b"),
     ],
 )
 def test_the_decision(found: RebootReport, policy: Policy, *, local: bool, reason: str | None) -> None:
