@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ._apt import Runner
 from ._apt_packages import was_interrupted
-from ._container import find_container
+from ._containers import container_kind
 from ._dkms_status import FailedBuild, find_failed_builds
 from ._dpkg import Package, Packages, read_packages
 from ._driver_packages import Installed, find_installed, read_maintainers
@@ -109,7 +109,7 @@ def read_host(root: Path, run: Runner, measure: Callable[[Path], FileSystem] | N
     metapackages = (_METAPACKAGE.fullmatch(name) for name, each in packages.items() if each.installed)
     return DriverHost(
         distribution=distribution,
-        container=None if kernels else find_container(root),
+        container=None if kernels else container_kind(root),
         wsl="microsoft" in running.lower(),
         cards=find_cards(root),
         kernels=kernels,

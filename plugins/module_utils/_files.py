@@ -37,9 +37,10 @@ def make_folder(folder: Path) -> None:
         folder.chmod(0o755)
 
 
-def replace(path: Path, text: str | None, mode: int = 0o644) -> None:
+def replace(path: Path, text: str | None, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Give an owned file this text, or remove it for None; a reader, or a power cut, sees the old or the new text.
 
+    owner: the numbers of its user and group, where it is not whoever runs this.
     Raises SettingsError naming the file; the old file is then untouched.
     """
     # The name is fixed and has no suffix that systemd reads: what a killed run left is overwritten by the next one.
@@ -51,6 +52,8 @@ def replace(path: Path, text: str | None, mode: int = 0o644) -> None:
             make_folder(path.parent)
             with draft.open("w", encoding="utf-8", errors="surrogateescape") as stream:
                 stream.write(text)
+                if owner is not None:
+                    os.fchown(stream.fileno(), *owner)
                 os.fchmod(stream.fileno(), mode)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ._apt import Runner
 from ._apt_packages import was_interrupted
 from ._cmdline_request import split_tokens
-from ._container import find_container
+from ._containers import container_kind
 from ._files import read_if_there
 from ._host_use import gpu_processes, graphical_sessions
 from ._nvidia_kernels import KernelReport, read_kernels, reboot_needed, reboot_safe
@@ -67,7 +67,7 @@ class RebootReport:
 
 def read_report(root: Path, run: Runner) -> RebootReport:
     """Reads everything; changes nothing. A container, whose kernel is another host's, needs no reboot."""
-    if find_container(root):
+    if container_kind(root):
         return RebootReport()
     kernels = read_kernels(root, run)
     return RebootReport(tuple(_needed(root, kernels)), tuple(_unsafe(root, kernels)), tuple(_busy(root)))

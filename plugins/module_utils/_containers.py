@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a host is a container, which has no kernel of its own."""
+"""Whether a host is a container, and of which kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from ._files import read_if_there
 
 
-def find_container(root: Path) -> str | None:
+def container_kind(root: Path) -> str | None:
     """The kind of the container that this is: as its manager tells systemd, or from what it leaves in it."""
     if told := (read_if_there(root / "run/systemd/container") or "").strip():
         return told
