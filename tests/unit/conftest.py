@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_attributes import KernelAttributes
@@ -63,6 +65,26 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def killed_at(step: int, act: Callable[[], object]) -> bool:
+    """Runs an act in a process that dies, as if by SIGKILL, at its nth change of a file; whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def watch(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            changes = ("os.rename", "os.chmod", "os.chown", "os.mkdir", "os.remove", "os.truncate", "subprocess.Popen")
+            if event in changes or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+                count += 1
+                if count == step:
+                    os._exit(9)
+
+        sys.addaudithook(watch)
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
 @pytest.fixture
