@@ -90,7 +90,7 @@ def make_plan(
             _compare_persisted(plan, change, tunable, _overriding(boot, file.path, tunable.value, paths))
         _plan_file(plan, change, its_tunables)
     for tunable in tunables:
-        _compare_live(plan, tunable, decided[tunable.key], exists=bool(existing[tunable.key]))
+        compare_live(plan, tunable, decided[tunable.key], exists=bool(existing[tunable.key]))
     return plan
 
 
@@ -228,7 +228,8 @@ def _plan_file(plan: TunablesPlan, change: _FileChange, tunables: Iterable[Tunab
         plan.settings.compare(change.file.path, "persisted", "as generated", "edited by hand")
 
 
-def _compare_live(plan: TunablesPlan, tunable: Tunable, paths: Iterable[str], *, exists: bool) -> None:
+def compare_live(plan: TunablesPlan, tunable: Tunable, paths: Iterable[str], *, exists: bool) -> None:
+    """Records what the running kernel has at these paths, and plans to write what differs."""
     value = tunable.value
     if value is None:
         return  # what the kernel had before is not known; its own default is back after a reboot

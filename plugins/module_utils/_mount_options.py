@@ -110,12 +110,14 @@ def _find_row(wish: MountWish, rows: Sequence[Row], mounts: Mapping[str, Mount],
         rule = f"must name one row, and {file} has it in lines {lines}"
         hint = "" if wish.source else f" (add source: {fitting[0].source}, for example)"
         raise RequestError(f"{wish.where}.path {rule}{hint}; got: {wish.path!r}")
-    if wish.path not in mounts or wish.source is not None:
+    if wish.required and (wish.path not in mounts or wish.source is not None):
         close = get_close_matches(wish.path, [row.path for row in rows if row.path.startswith("/")], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         of_source = f" of {wish.source}" if wish.source else ""
         raise RequestError(f"{wish.where}.path must have a row{of_source} in {file}{hint}; got: {wish.path!r}")
-    reason = f"it is mounted without a row in {file}, so what mounts it says with which options"
+    reason = f"it has no row in {file}"
+    if wish.path in mounts:
+        reason = f"it is mounted without a row in {file}, so what mounts it says with which options"
     settings.skip(wish.path, "persisted", ",".join(wish.options), None, reason)
 
 

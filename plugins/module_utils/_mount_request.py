@@ -28,13 +28,14 @@ _NOT_OF_A_ROW = {
 class MountWish:
     """Options that one mount should have, or ALL. where: the place in the user's list, for messages.
 
-    source: which row, where several have the path; None for the only one.
+    source: which row, where several have the path; None for the only one. required: whether a path without is an error.
     """
 
     where: str
     path: str
     options: tuple[str, ...]
     source: str | None = None
+    required: bool = True
 
     def fits(self, row: Row) -> bool:
         if self.path == ALL:
@@ -43,12 +44,13 @@ class MountWish:
 
 
 def parse_mounts(entries: Sequence[Mapping[str, Any]], where: str = "mounts") -> list[MountWish]:
-    """Check and normalise a list of `{path, options, source}`. Raises InputError for the first wrong one."""
+    """Check and normalise a list of `{path, options, source, required}`. Raises InputError for the first wrong one."""
     wishes: list[MountWish] = []
     for position, entry in enumerate(entries):
         here = f"{where}[{position}]"
         source = entry.get("source")
-        wish = MountWish(here, _parse_path(entry["path"], here), parse_options(entry["options"], here), source)
+        path, options = _parse_path(entry["path"], here), parse_options(entry["options"], here)
+        wish = MountWish(here, path, options, source, entry.get("required") is not False)
         if wish.path == ALL and source is not None:
             raise InputError(f"{here}.source", f"must not be given together with path: {ALL}", source)
         for other in wishes:

@@ -13,8 +13,12 @@ from ._apt_source_request import check_address, check_proxy, parse_fingerprints
 from ._cmdline_request import parse_cmdline_values
 from ._driver_branches import parse_branch
 from ._driver_table import parse_table
+from ._data_disk_request import parse_data_disks
 from ._gpu_request import parse_cards, parse_entries
+from ._mount_request import parse_mounts
+from ._nvme_queues import check_read_ahead
 from ._settings import InputError
+from ._swap_request import check_priority, parse_size, parse_swap_path
 from ._tunable_request import parse_values
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -99,4 +103,10 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "nvidia_driver_repository_fingerprints": parse_fingerprints,
     "nvidia_driver_repository_key": _check_repository_key,
     "nvidia_driver_repository_proxy": _check_repository_proxy,
+    "storage_data_disks": parse_data_disks,
+    "storage_mount_options": parse_mounts,
+    "storage_nvme_read_ahead_kb": check_read_ahead,
+    "storage_swap_file_path": parse_swap_path,
+    "storage_swap_file_priority": check_priority,
+    "storage_swap_file_size": parse_size,
 }

@@ -46,6 +46,10 @@ options:
       source:
         description: The first field of the row, needed where several rows have the path.
         type: str
+      required:
+        description: Whether it is an error that the path has no row, and nothing is mounted there.
+        type: bool
+        default: true
   fstab:
     description: The file.
     type: path
@@ -148,6 +152,7 @@ def main() -> None:
                     "path": {"type": "str", "required": True},
                     "options": {"type": "str", "required": True},
                     "source": {"type": "str"},
+                    "required": {"type": "bool", "default": True},
                 },
             },
             "fstab": {"type": "path", "default": FSTAB},

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,32 @@ def as_nobody() -> Callable[[Callable[[], object]], str]:
             return answer.read()
 
     return run
+
+
+@dataclass
+class Loop:
+    """A disk of this machine's kernel, which is a file."""
+
+    host: Host
+    device: str
+
+
+@pytest.fixture
+def loop(host: Host) -> Iterator[Loop]:
+    if os.geteuid() != 0 or shutil.which("losetup") is None:
+        pytest.skip("a loop device needs root")
+    image = host.write("/image", b"")
+    os.truncate(image, 512 << 20)
+    done = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this machine has no loop devices: {done.stderr.strip()}")
+    device = done.stdout.strip()
+    host.write("/etc/fstab", "")
+    host.link("/sys", "/sys")
+    host.link("/proc", "/proc")
+    top = next(part for part in host.root.parts if part != "/")
+    host.link(f"/{top}", f"/{top}")
+    host.path("/dev").mkdir(exist_ok=True)
+    os.mknod(host.path(device), 0o60600, Path(device).stat().st_rdev)
+    yield Loop(host, device)
+    subprocess.run(["losetup", "--detach", device], check=True)

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._disk_format imp
 from ansible_collections.mlrig.workstation.plugins.module_utils._fstab_file import FstabFile
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, SettingsError, converge
 
-from .conftest import Host, killed_at
+from .conftest import Host, Loop, killed_at
 
 for program in ("wipefs", "mkfs.ext4"):
     if shutil.which(program) is None:
@@ -389,37 +389,9 @@ def test_in_a_container_all_is_skipped(machine: Machine) -> None:
     assert machine.host.texts() == before
 
 
-@dataclass
-class Loop:
-    """A disk of this machine's kernel, which is a file."""
-
-    host: Host
-    device: str
-
-
-@pytest.fixture
-def loop(host: Host) -> Iterator[Loop]:
-    if os.geteuid() != 0 or shutil.which("losetup") is None:
-        pytest.skip("a loop device needs root")
-    image = host.write("/image", b"")
-    os.truncate(image, 512 * MIB)
-    done = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"this machine has no loop devices: {done.stderr.strip()}")
-    device = done.stdout.strip()
-    host.write("/etc/fstab", "")
-    host.link("/sys", "/sys")
-    host.link("/proc", "/proc")
-    top = next(part for part in host.root.parts if part != "/")
-    host.link(f"/{top}", f"/{top}")
-    host.link(f"/dev/disk/by-id/{ID}", f"../../{Path(device).name}")
-    os.mknod(host.path(device), 0o60600, Path(device).stat().st_rdev)
-    yield Loop(host, device)
-    subprocess.run(["losetup", "--detach", device], check=True)
-
-
 @pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
 def test_on_a_real_kernel(loop: Loop, filesystem: str) -> None:
+    loop.host.link(f"/dev/disk/by-id/{ID}", f"../../{Path(loop.device).name}")
     if shutil.which(f"mkfs.{filesystem}") is None:
         pytest.skip(f"mkfs.{filesystem} is not on this machine")
     place = loop.host.root / "place"

@@ -101,7 +101,7 @@ def kernel(rig: Host) -> Kernel:
 
 
 def run(
-    kernel: Kernel, mounts: list[dict[str, str]], *, check_mode: bool = False, live: bool = True, file: str = FSTAB
+    kernel: Kernel, mounts: list[dict[str, Any]], *, check_mode: bool = False, live: bool = True, file: str = FSTAB
 ) -> Settings:
     fstab = FstabFile(kernel.host.root, kernel, file)
     return converge(lambda: make_plan(parse_mounts(mounts), fstab, kernel, live=live), check_mode=check_mode)
@@ -234,13 +234,15 @@ def test_what_does_not_take_is_an_error(kernel: Kernel) -> None:
     assert (failed.plane, failed.reason) == ("live", "did not take: set to 'discard', reads 'nodiscard'")
 
 
-SKIPS: dict[str, tuple[dict[str, str], list[dict[str, str]], tuple[str, str, str]]] = {
+SKIPS: dict[str, tuple[dict[str, str], list[dict[str, Any]], tuple[str, str, str]]] = {
     "in a container": ({"/run/systemd/container": "lxc"}, ALL,
                        ("/", "live", "this is a container (lxc), whose mounts are its manager's")),
     "not mounted": ({MOUNTINFO: MOUNTED.replace(" /home ", " /elsewhere ")}, ALL,
                     ("/home", "live", "it is not mounted now")),
     "automount": ({MOUNTINFO: MOUNTED.replace("btrfs /dev/nvme1n1 rw,ssd,subvol=/@home", "autofs systemd-1 rw")}, ALL,
                   ("/home", "live", "it is not mounted now")),
+    "not required": ({}, [*ALL, {"path": "/gone", "options": "noatime", "required": False}],
+                     ("/gone", "persisted", "it has no row in /etc/fstab")),
     "without a row": ({}, [{"path": "/my disk", "options": "noatime"}],
                       ("/my disk", "persisted",
                        "it is mounted without a row in /etc/fstab, so what mounts it says with which options")),
@@ -248,7 +250,7 @@ SKIPS: dict[str, tuple[dict[str, str], list[dict[str, str]], tuple[str, str, str
 
 
 @pytest.mark.parametrize(("files", "mounts", "skip"), SKIPS.values(), ids=SKIPS)
-def test_skips(kernel: Kernel, files: dict[str, str], mounts: list[dict[str, str]], skip: tuple[str, str, str]) -> None:
+def test_skips(kernel: Kernel, files: dict[str, str], mounts: list[dict[str, Any]], skip: tuple[str, str, str]) -> None:
     kernel.host.write_all(files)
     skipped = [(each.id, each.plane, each.reason) for each in run(kernel, mounts).records if each.action == "skipped"]
     assert skip in skipped
