@@ -18,7 +18,7 @@ from ._block_device import BlockDevice, find_device, list_ids
 from ._containers import container_kind
 from ._data_disk_request import BY_ID, DataDisk
 from ._disk_format import Formatter
-from ._files import make_folder
+from ._files import make_folder, refuse_if_unwritable
 from ._fstab import Row, parse, with_options, with_row
 from ._fstab_file import FstabFile
 from ._links import link_chain
@@ -104,6 +104,8 @@ def make_plan(disks: Sequence[DataDisk], file: FstabFile) -> DataDisksPlan:
         else:
             reason = f"this is a container ({container}), whose disks are its manager's"
             plan.settings.skip(disk.path, "persisted", f"on {disk.id}", None, reason)
+    if plan.text != file.read():
+        refuse_if_unwritable(file.path)
     return plan
 
 

@@ -152,8 +152,9 @@ def _compare(plan: MountOptionsPlan, each: WantedRow, found: LiveOptions | None)
         if found.shown:
             settings.append(plan.settings.compare(each.id, "live", found.expected, found.actual))
         if found.hidden:
-            reason = "the kernel does not tell of every file system whether it has it"
-            plan.settings.skip(f"{each.id} {','.join(found.hidden)}", "live", None, None, reason)
+            hidden = ",".join(found.hidden)
+            reason = f"only {found.mount.type} itself knows whether it has {hidden} now"
+            plan.settings.skip(f"{each.id} {hidden}", "live", hidden, None, reason)
     if commands or each.options != each.row.options:
         plan.edits.append(Edit(each.row, each.options, commands, settings))
 

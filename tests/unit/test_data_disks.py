@@ -379,6 +379,20 @@ def test_drift_of_the_row_is_mended(machine: Machine, old: str, new: str, drift:
     assert machine.commands.count("mkfs.ext4") == 1
 
 
+def test_without_rights_nothing_is_formatted(
+    machine: Machine, open_host: Host, as_nobody: Callable[[Callable[[], object]], str]
+) -> None:
+    """No disk gets a file system that no row could name."""
+    shutil.copytree(machine.host.root, open_host.root, symlinks=True, dirs_exist_ok=True)
+    open_host.root.chmod(0o755)
+    open_host.path("/etc").chmod(0o555)
+    before = open_host.texts()
+    other = Machine(open_host)
+    message = as_nobody(lambda: run(other))
+    assert message == f"cannot write {open_host.path('/etc/fstab')}: that needs root"
+    assert open_host.texts() == before
+
+
 def test_in_a_container_all_is_skipped(machine: Machine) -> None:
     machine.host.write("/run/systemd/container", "docker")
     before = machine.host.texts()

@@ -389,6 +389,18 @@ def test_killed_at_any_step_the_file_is_whole_and_the_next_run_converges(kernel:
     assert steps >= 6
 
 
+def test_a_read_only_root_is_told(host: Host, mounted: Path) -> None:
+    etc = host.link("/etc", str(mounted)).resolve()
+    (etc / "fstab").write_text(TEXT, encoding="utf-8")
+    host.write(MOUNTINFO, MOUNTED)
+    subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
+    kernel = Kernel(host)
+    with pytest.raises(SettingsError) as refusal:
+        run(kernel, ALL)
+    assert str(refusal.value) == f"cannot write {etc}/fstab: its file system is read-only"
+    assert (kernel.host.read(FSTAB), kernel.host.read(MOUNTINFO), kernel.commands) == (TEXT, MOUNTED, [])
+
+
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of this machine's own kernel."""

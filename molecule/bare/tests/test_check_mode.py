@@ -11,6 +11,7 @@ def test_check_mode_reports_everything_and_changes_nothing(host, site, files):
     assert run.changed(name) == {
         "Install what is missing",
         "Configure unattended upgrades",
+        "Set NVMe disks, now and whenever one comes",
         "Set kernel tunables, now and for every boot",
         "Install the program mlrig",
         "Set the GPUs, now and for every boot",

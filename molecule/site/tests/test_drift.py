@@ -13,12 +13,14 @@ DRIFT = [
     "sed -i /nvidia/d /etc/apt/apt.conf.d/52mlrig-unattended-upgrades",
     "apt-get --yes --quiet=2 -o DPkg::Lock::Timeout=300 purge tree",
     "systemctl disable --now apt-daily.timer",
+    "rm /etc/udev/rules.d/90-mlrig-nvme.rules",
     "nvidia-smi -pl 150",
     "rm /etc/mlrig/gpu.json",
     "systemctl disable mlrig-gpu.service",
 ]
 TASKS = {
     TUNABLES,
+    "Set NVMe disks, now and whenever one comes",
     "Configure unattended upgrades",
     "Install what is missing",
     "Keep the clock and the daily upgrades running",
