@@ -98,10 +98,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    values = {name: str(value) for name, value in module.params.items() if value is not None}
+    given = {name: module.params[name] for name in ("scheduler", "read_ahead_kb")}
+    values = {name: str(value) for name, value in given.items() if value is not None}
 
     def plan() -> TunablesPlan:
-        check_read_ahead(module.params["read_ahead_kb"] or 0, "read_ahead_kb")
+        check_read_ahead(given["read_ahead_kb"] or 0, "read_ahead_kb")
         return make_plan(values, KernelAttributes())
 
     run_state_module(module, lambda: converge(plan, check_mode=module.check_mode))
