@@ -21,9 +21,10 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._fstab_file impo
 from ansible_collections.mlrig.workstation.plugins.module_utils._mount_options import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._mount_request import parse_mounts
 from ansible_collections.mlrig.workstation.plugins.module_utils._mount_tokens import contradicts, name
+from ansible_collections.mlrig.workstation.plugins.module_utils._mounts import read_mounts
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, SettingsError, converge
 
-from .conftest import Host, full_disk, killed_at
+from .conftest import Host, Loop, full_disk, killed_at
 
 FSTAB = "/etc/fstab"
 MOUNTINFO = "/proc/self/mountinfo"
@@ -434,3 +435,45 @@ def test_this_kernel_and_this_findmnt(host: Host, mounted: Path) -> None:
     lines = Path(MOUNTINFO).read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if f" {mounted} " in line)
     assert " rw,nosuid,noexec,noatime,nodiratime " in line
+
+
+# A file system, what is asked for at one of its two mounts, and what the kernel shows then: there, and for both.
+REAL: dict[str, tuple[str, str, str, str]] = {
+    "ext4": ("ext4", "noatime,nodev,discard,commit=60", "rw,nodev,noatime", "commit=60"),
+    "btrfs": ("btrfs", "noatime,nodiratime,compress=zstd:1", "rw,noatime,nodiratime", "compress=zstd:1"),
+    "xfs": ("xfs", "strictatime,noexec", "rw,noexec", ""),
+}
+
+
+@pytest.mark.parametrize(("kind", "options", "flags", "shared"), REAL.values(), ids=REAL)
+def test_on_real_file_systems(loop: Loop, kind: str, options: str, flags: str, shared: str) -> None:
+    if shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"mkfs.{kind} is not on this machine")
+    subprocess.run([f"mkfs.{kind}", "-q", loop.device], check=True, capture_output=True)
+    one, other = loop.host.root / "one", loop.host.root / "other"
+    for place in (one, other):
+        place.mkdir()
+        subprocess.run(["mount", loop.device, place], check=True)
+    loop.host.write(FSTAB, f"{loop.device} {one} {kind} defaults 0 0\n{loop.device} {other} {kind} defaults 0 0\n")
+    file = FstabFile(loop.host.root, run_command)
+
+    def converged(wanted: str) -> Settings:
+        wishes = parse_mounts([{"path": str(one), "options": wanted}])
+        return converge(lambda: make_plan(wishes, file, run_command, live=True), check_mode=False)
+
+    try:
+        first = converged(options)
+        assert first.failed == []
+        assert [each.plane for each in first.differing] == ["persisted", "live"]
+        mounts = read_mounts(loop.host.root)
+        assert ",".join(mounts[str(one)].flags) == flags
+        assert mounts[str(other)].flags == ("rw", "relatime")
+        assert shared in ",".join(mounts[str(other)].file_system_options)
+        assert converged(options).differing == []
+        before = loop.host.read(FSTAB)
+        (refused, *_rest) = converged("noatim").failed
+        assert "the kernel refuses" in (refused.reason or "")
+        assert loop.host.read(FSTAB) == before
+    finally:
+        for place in (one, other):
+            subprocess.run(["umount", place], check=True)
