@@ -153,7 +153,7 @@ def loop(host: Host) -> Iterator[Loop]:
     host.write("/etc/fstab", "")
     host.link("/sys", "/sys")
     host.link("/proc", "/proc")
-    top = next(part for part in host.root.parts if part != "/")
+    top = host.root.parts[1]
     host.link(f"/{top}", f"/{top}")
     host.path("/dev").mkdir(exist_ok=True)
     os.mknod(host.path(device), 0o60600, Path(device).stat().st_rdev)
