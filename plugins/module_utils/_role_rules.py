@@ -11,9 +11,9 @@ from typing import Any
 
 from ._apt_source_request import check_address, check_proxy, parse_fingerprints
 from ._cmdline_request import parse_cmdline_values
+from ._data_disk_request import parse_data_disks
 from ._driver_branches import parse_branch
 from ._driver_table import parse_table
-from ._data_disk_request import parse_data_disks
 from ._gpu_request import parse_cards, parse_entries
 from ._mount_request import parse_mounts
 from ._nvme_queues import check_read_ahead
