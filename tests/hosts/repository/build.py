@@ -55,7 +55,7 @@ def control(row: Row, architecture: str) -> str:
         "Architecture": row.get("architecture", architecture),
         "Section": row["section"],
         "Priority": "optional",
-        "Maintainer": "mlrig.workstation test hosts <nobody@localhost>",
+        "Maintainer": row.get("maintainer", "mlrig.workstation test hosts <nobody@localhost>"),
     }
     fields |= {relation.capitalize(): ", ".join(row[relation]) for relation in RELATIONS if relation in row}
     fields["Description"] = f"simulated: {row['description']}"
@@ -70,11 +70,14 @@ def build_package(row: Row, pool: Path, architecture: str) -> None:
             for name, file in row.get("scripts", {}).items()
         }
         files = {"/DEBIAN/control": control(row, architecture)} | scripts | row.get("files", {})
+        if configuration := [path for path in files if path.startswith("/etc/")]:
+            files["/DEBIAN/conffiles"] = "".join(f"{path}\n" for path in configuration)
         for path, content in files.items():
             file = Path(folder) / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
-            file.chmod(0o755 if path in scripts or "/bin/" in path else 0o644)
+            is_program = path in scripts or "/bin/" in path or "/init.d/" in path
+            file.chmod(0o755 if is_program else 0o644)
         for path, target in row.get("links", {}).items():
             link = Path(folder) / path.lstrip("/")
             link.parent.mkdir(parents=True, exist_ok=True)

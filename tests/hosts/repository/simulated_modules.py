@@ -1,18 +1,21 @@
 """What the simulated packages of NVIDIA's kernel modules do instead of building: postinst and prerm of each.
 
-Every installed kernel gets modules that modinfo reads, and that contain nothing, or loses them again: dpkg says
-`configure` or `remove`. The version and the flavour are those of the package.
+Kernels get modules that modinfo reads, and that contain nothing, or lose them again: dpkg says `configure` or `remove`.
+A package for DKMS serves every installed kernel; one of Ubuntu's prebuilt modules that of its name, where they are put
+together on the host as well. The flavour is that of the package's name.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 MODULES = ("nvidia", "nvidia-modeset", "nvidia-drm", "nvidia-uvm")
+PREBUILT = re.compile(r"linux-modules-nvidia-(?P<branch>(?P<number>\d+)(-open)?)-(?P<kernel>\d.*)")
 LICENCES = {"open": "Dual MIT/GPL", "proprietary": "NVIDIA"}
 
 
@@ -33,21 +36,33 @@ def module(fields: dict[str, str]) -> bytes:
     return elf + information + names + sections
 
 
-def main(action: str) -> None:
-    package = os.environ["DPKG_MAINTSCRIPT_PACKAGE"]
+def version_of(package: str) -> str:
+    """The driver's."""
     shown = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Version}", package], check=True, capture_output=True, text=True
     )
+    return shown.stdout.partition("-")[0]
+
+
+def folders(package: str) -> tuple[str, dict[str, Path]]:
+    """The version of the modules, and where they lie in each kernel."""
+    if prebuilt := PREBUILT.fullmatch(package):
+        folder = Path("/lib/modules", prebuilt["kernel"], "kernel", f"nvidia-{prebuilt['branch']}")
+        return version_of(f"nvidia-kernel-common-{prebuilt['number']}"), {prebuilt["kernel"]: folder}
+    kernels = [image.name.removeprefix("vmlinuz-") for image in sorted(Path("/boot").glob("vmlinuz-*"))]
+    return version_of(package), {kernel: Path("/lib/modules", kernel, "updates/dkms") for kernel in kernels}
+
+
+def main(action: str) -> None:
+    package = os.environ["DPKG_MAINTSCRIPT_PACKAGE"]
     flavour = "open" if "open" in package else "proprietary"
-    for image in sorted(Path("/boot").glob("vmlinuz-*")):
-        kernel = image.name.removeprefix("vmlinuz-")
-        folder = Path("/lib/modules") / kernel / "updates/dkms"
+    version, places = folders(package)
+    for kernel, folder in places.items():
         folder.mkdir(parents=True, exist_ok=True)
         for name in MODULES:
             file = folder / f"{name}.ko"
             file.unlink(missing_ok=True)
             if action == "configure":
-                version = shown.stdout.partition("-")[0]
                 magic = f"{kernel} SMP preempt mod_unload modversions "
                 fields = {"version": version, "license": LICENCES[flavour], "name": name.replace("-", "_")}
                 file.write_bytes(module({**fields, "vermagic": magic, "description": "simulated"}))
