@@ -70,7 +70,7 @@ def build_package(row: Row, pool: Path, architecture: str) -> None:
             for name, file in row.get("scripts", {}).items()
         }
         files = {"/DEBIAN/control": control(row, architecture)} | scripts | row.get("files", {})
-        if configuration := [path for path in files if path.startswith("/etc/")]:
+        if configuration := row.get("conffiles", [path for path in files if path.startswith("/etc/")]):
             files["/DEBIAN/conffiles"] = "".join(f"{path}\n" for path in configuration)
         for path, content in files.items():
             file = Path(folder) / path.lstrip("/")
