@@ -191,6 +191,13 @@ def names_of_all(packages: Packages) -> tuple[str, ...]:
     )
 
 
+def pins_of(packages: Packages) -> tuple[str, ...]:
+    """The packages that hold a branch, there or gone with their configuration left, which still holds it."""
+    return tuple(
+        name for name, each in sorted(packages.items()) if name.startswith(_PIN) and each.status != "not-installed"
+    )
+
+
 def upstream_of(version: str) -> str | None:
     """NVIDIA's own version, `595.71.05`, of a package's."""
     found = _VERSION.match(version)

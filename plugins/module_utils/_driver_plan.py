@@ -16,7 +16,7 @@ from typing import Any
 from ._driver_archive import Archive
 from ._driver_branches import Choice, Refusal, choose, parse_request
 from ._driver_host import DriverHost, read_host
-from ._driver_packages import names_of_all, names_to_remove, upstream_of
+from ._driver_packages import names_of_all, names_to_remove, pins_of, upstream_of
 from ._driver_refusals import refusals
 from ._driver_situation import Situation
 from ._driver_table import parse_table
@@ -70,7 +70,7 @@ def plan_for(host: DriverHost, archive: Archive, answers: Answers) -> dict[str, 
         "kernel_packages": list(situation.kernel_packages.names),
         "prebuilt": situation.kernel_packages.prebuilt,
         "remove": list(situation.remove),
-        "remove_pins": [each for each in host.installed.pins if choice is not None and each != choice.pin],
+        "remove_pins": [each for each in pins_of(host.packages) if choice is not None and each != choice.pin],
         "change": situation.change,
         "refusals": [each.as_dict() for each in refusals(situation)],
         "warnings": [*archive.warnings, *warnings(situation)],

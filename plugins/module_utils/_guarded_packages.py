@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 # Matched from the start, as unattended-upgrades does: names with a branch (nvidia-driver-580-open) and without
-# (nvidia-open, from branch 590 on). The container toolkit is no part of the driver, and gets its security updates.
+# (nvidia-open, from branch 590 on). The container toolkit and the repository's keys are no part of the driver, and get
+# their updates.
 PATTERNS = (
     "linux-(image|headers|modules|objects|signatures|generic|hwe|oem|lowlatency|signed|tools|cloud-tools|kbuild)",
     "nvidia-(?!container|docker)",
@@ -17,7 +18,7 @@ PATTERNS = (
     "libnvcuvid",
     "libnvoptix",
     "libxnvctrl",
-    "cuda-",
+    "cuda-(?!keyring)",
     "xserver-xorg-video-nvidia",
     "firmware-nvidia",
     "dkms$",

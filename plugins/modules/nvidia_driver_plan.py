@@ -288,7 +288,9 @@ remove:
   elements: str
   sample: [libnvidia-compute-580, nvidia-dkms-580-open, nvidia-driver-580-open, nvidia-open-580]
 remove_pins:
-  description: Installed pins of other branches, which must go in the transaction of the pin.
+  description:
+    - Pins of other branches, which must go in the transaction of the pin, with their configuration. It holds the branch
+      even where it alone is left.
   returned: success
   type: list
   elements: str

@@ -121,6 +121,13 @@ def test_another_branch_is_one_run(
     assert plan["remove_pins"] == remove_pins
 
 
+def test_what_a_pin_has_left_goes_too(ubuntu: DriverHost) -> None:
+    ubuntu.install_driver("nvidia")
+    ubuntu.install("nvidia-driver-pinning-580", "580-1", status="config-files")
+    plan = ubuntu.plan()
+    assert (plan["change"], plan["remove_pins"]) == (False, ["nvidia-driver-pinning-580"])
+
+
 def test_an_installed_branch_is_kept_until_an_upgrade_is_asked_for(ubuntu: DriverHost) -> None:
     ubuntu.install_driver("nvidia", "615")
     ubuntu.candidates["nvidia-driver-open"] = "595.91.07-1ubuntu1"
