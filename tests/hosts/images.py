@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def say(text: str) -> None:
     print(f"images: {text}", file=sys.stderr, flush=True)
 
 
-def recipe() -> bytes:
+def recipe(names: Iterable[str] = RECIPE) -> bytes:
     """All files that go into an image, as a tar archive that is the same in every checkout."""
 
     def normalised(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -62,7 +63,7 @@ def recipe() -> bytes:
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in RECIPE:
+        for name in names:
             archive.add(HERE / name, name, filter=normalised)
     return buffer.getvalue()
 

@@ -1,0 +1,123 @@
+"""Makes the images of the virtual machine, each once until its recipe changes: `image("btrfs")`.
+
+A root file system with all packages is made by mmdebstrap and put on disks, natively, which is ten times faster than
+under emulation. Only the boot loader is installed by the system itself, as the disks are no devices before it runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from ..images import HERE as HOSTS
+from ..images import recipe
+from . import qemu
+from .machine import KEY, Machine
+from .qemu import CACHE, Kernel, say
+
+SHAPES = ("btrfs", "ext4")
+ROOTFS_RECIPE = ("debian-rootfs", "prefetch.yml", "vm/customize", "vm/packages.yml", "vm/root")
+RECIPE = (*ROOTFS_RECIPE, "vm/disks.py", "vm/image.py")
+# The firmware finds a boot loader at this place without being told.
+INSTALL_BOOT_LOADER = (
+    "sudo grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram && sudo update-grub"
+)
+# Not root's own rights, but what a root file system needs: all user ids, and root's among them.
+AS_ROOT = [] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--map-auto", "--"]
+
+
+def version(*content: bytes) -> str:
+    return hashlib.sha256(b"".join(content)).hexdigest()[:12]
+
+
+def make_key() -> None:
+    """The key of this checkout, which the containers use, too."""
+    if not KEY.exists():
+        KEY.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mlrig test hosts", "-f", KEY], check=True)
+
+
+def packages() -> list[str]:
+    own = yaml.safe_load((HOSTS / "vm/packages.yml").read_text())
+    shared = yaml.safe_load((HOSTS / "prefetch.yml").read_text())
+    return [*shared["all"], *own["system"], *own["roles"]]
+
+
+def rootfs() -> Path:
+    """The archive of the root file system, which all shapes share."""
+    archive = CACHE / f"rootfs-{version(recipe(ROOTFS_RECIPE))}.tar"
+    if not archive.exists():
+        say(f"making a Debian 13 with {len(packages())} packages and what they need, with mmdebstrap")
+        for old in CACHE.glob("rootfs-*.tar*"):
+            old.unlink()
+        options = [
+            "--skip=cleanup/apt/lists",
+            f"--include={','.join(packages())}",
+            f"--customize-hook={HOSTS / 'vm/customize'}",
+        ]
+        unfinished = archive.with_suffix(".tar.unfinished")
+        with unfinished.open("wb") as output, (CACHE / "rootfs.log").open("wb") as log:
+            command = [HOSTS / "debian-rootfs", CACHE / "debian-rootfs", *options]
+            done = subprocess.run(command, stdout=output, stderr=log, check=False)
+        if done.returncode:
+            raise SystemExit(f"{(CACHE / 'rootfs.log').read_text()[-4000:]}\nvm: mmdebstrap failed")
+        unfinished.rename(archive)
+    return archive
+
+
+def in_use() -> set[Path]:
+    return {link.resolve() for link in CACHE.glob("machines/*/image")}
+
+
+def forget_older(shape: str, image: Path) -> None:
+    for old in set(CACHE.glob(f"images/{shape}-*")) - {image} - in_use():
+        shutil.rmtree(old)
+
+
+def install_boot_loader(folder: Path) -> None:
+    """Boot the kernel without a boot loader, and have the system install one."""
+    machine = Machine(folder / "machine")
+    machine.create(folder)
+    machine.start(Kernel(folder, (folder / "cmdline").read_text()))
+    machine.ssh(INSTALL_BOOT_LOADER)
+    machine.shut_down()
+    subprocess.run(["qemu-img", "commit", "-q", machine.folder / "system.qcow2"], check=True)
+    machine.remove()
+
+
+def make(shape: str, folder: Path) -> None:
+    started = time.monotonic()
+    archive = rootfs()
+    say(f"putting it on the disks of the shape {shape}")
+    unfinished = folder.with_suffix(".unfinished")
+    Machine(unfinished / "machine").remove()
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    command = [*AS_ROOT, sys.executable, HOSTS / "vm/disks.py", archive, shape, f"{KEY}.pub", unfinished]
+    subprocess.run(command, check=True)
+    say(f"booting it once, by {qemu.accelerator(unfinished)}, to install GRUB")
+    install_boot_loader(unfinished)
+    unfinished.rename(folder)
+    say(f"the image {folder.name} is ready after {time.monotonic() - started:.0f} s")
+
+
+def image(shape: str) -> Path:
+    """The folder of an image; it is made if it is not there."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        qemu.require()
+        make_key()
+        folder = CACHE / "images" / f"{shape}-{version(recipe(RECIPE), Path(f'{KEY}.pub').read_bytes())}"
+        if not folder.exists():
+            make(shape, folder)
+            forget_older(shape, folder)
+        return folder

@@ -1,0 +1,195 @@
+"""A virtual machine in a folder: its disks, its serial log, its monitor's socket and its inventory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from . import monitor, qemu
+from .qemu import Kernel
+
+HOSTS = Path(__file__).resolve().parents[1]
+KEY = HOSTS.parents[1] / ".cache/test_hosts/id_ed25519"
+# What the containers' inventory says, too; only that everything takes longer here.
+SSH_ARGUMENTS = "-o ConnectTimeout=30 " + str(
+    yaml.safe_load((HOSTS / "group_vars/all.yml").read_text())["test_hosts_ssh_arguments"]
+)
+SECONDS_TO_BOOT = 300
+SECONDS_TO_ANSWER = 5
+SECONDS_TO_STOP = 90
+BLANK_GB = 4
+
+Answer = TypeVar("Answer")
+
+
+class MachineError(Exception):
+    """What a machine does not do; the text is for the user."""
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
+
+
+class Machine:
+    """All it knows is in its folder, so that another process can go on with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.inventory = folder / "inventory/hosts.yml"
+        self.serial_log = folder / "serial.log"
+        self.monitor = folder / "monitor"
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "system.qcow2").exists()
+
+    @property
+    def image(self) -> Path:
+        return (self.folder / "image").resolve()
+
+    def create(self, image: Path) -> None:
+        """A machine that was never started: what it writes goes to files over the image's."""
+        self.remove()
+        self.folder.mkdir(parents=True)
+        (self.folder / "image").symlink_to(image)
+        qemu.new_variables(self.folder / "variables.fd")
+        new_disk = ("qemu-img", "create", "-q", "-f", "qcow2")
+        run(*new_disk, self.folder / "blank.qcow2", f"{BLANK_GB}G")
+        for name in ("data", "system"):
+            run(*new_disk, "-F", "raw", "-b", image / f"{name}.raw", self.folder / f"{name}.qcow2")
+
+    @property
+    def pid(self) -> int | None:
+        """QEMU's, if it runs: another process may bear the number by now."""
+        with suppress(OSError, ValueError):
+            pid = int((self.folder / "pid").read_text())
+            if str(self.folder / "pid").encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+        return None
+
+    def start(self, kernel: Kernel | None = None) -> float:
+        """Switch it on, and return the seconds until SSH answers."""
+        started = time.monotonic()
+        run(
+            *qemu.command(qemu.accelerator(self.image)),
+            *qemu.disk("system", 1),
+            *qemu.disk("blank", 2),
+            *qemu.disk("data", 3),
+            *qemu.network_and_screen(),
+            *("-qmp", "unix:monitor,server=on,wait=off", "-daemonize", "-pidfile", self.folder / "pid"),
+            *(kernel.arguments() if kernel else ()),
+            cwd=self.folder,
+        )
+        self._write_inventory()
+        self._wait(self.boot_id, lambda boot: boot is not None)
+        return time.monotonic() - started
+
+    def _write_inventory(self) -> None:
+        host = {"ansible_host": "127.0.0.1", "ansible_port": self._port()}
+        inventory = {
+            "all": {
+                "vars": {
+                    "ansible_user": "rig",
+                    "ansible_ssh_private_key_file": str(KEY),
+                    "ansible_ssh_common_args": SSH_ARGUMENTS,
+                },
+                "hosts": {"vm": host},
+            }
+        }
+        self.inventory.parent.mkdir(exist_ok=True)
+        self.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False))
+
+    def _port(self) -> int:
+        """The port of this machine that QEMU chose for the guest's sshd."""
+        table = monitor.execute(self.monitor, "human-monitor-command", **{"command-line": "info usernet"})
+        rows: list[list[str]] = [line.split() for line in table.splitlines()]
+        return next(int(row[3]) for row in rows if row and row[0] == "TCP[HOST_FORWARD]")
+
+    def ssh_command(self, *remote: str) -> list[str]:
+        port = str(yaml.safe_load(self.inventory.read_text())["all"]["hosts"]["vm"]["ansible_port"])
+        return ["ssh", *SSH_ARGUMENTS.split(), "-i", str(KEY), "-p", port, "rig@127.0.0.1", *remote]
+
+    def ssh(self, remote: str) -> str:
+        """Run something there, and return what it printed."""
+        done = subprocess.run(self.ssh_command(remote), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MachineError(f"{remote!r} failed on the machine with exit code {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def boot_id(self) -> str | None:
+        """What tells one boot from the next; nothing as long as SSH does not answer."""
+        ask = self.ssh_command("cat /proc/sys/kernel/random/boot_id")
+        ask[1:1] = ["-o", f"ConnectTimeout={SECONDS_TO_ANSWER}"]
+        done = subprocess.run(ask, capture_output=True, text=True, check=False)
+        return None if done.returncode else done.stdout.strip()
+
+    def _wait(
+        self, ask: Callable[[], Answer], enough: Callable[[Answer], bool], limit: float = SECONDS_TO_BOOT
+    ) -> None:
+        end = time.monotonic() + limit
+        while not enough(ask()):
+            if self.pid is None:
+                raise MachineError(f"QEMU has ended; the end of {self.serial_log}:\n{self.last_words()}")
+            if time.monotonic() > end:
+                raise MachineError(f"no answer for {limit} s; the end of {self.serial_log}:\n{self.last_words()}")
+            time.sleep(0.5)
+
+    def last_words(self) -> str:
+        return self.serial_log.read_text(errors="replace")[-3000:] if self.serial_log.exists() else "(nothing)"
+
+    def reboot(self) -> float:
+        """Restart the system, and return the seconds until SSH answers again."""
+        before = self.boot_id()
+        if before is None:
+            raise MachineError("a machine that does not answer cannot be asked to reboot")
+        started = time.monotonic()
+        # The connection may or may not live long enough to say that it worked.
+        subprocess.run(self.ssh_command("sudo systemctl reboot"), capture_output=True, check=False)
+        self._wait(self.boot_id, lambda boot: boot not in {None, before})
+        return time.monotonic() - started
+
+    def shut_down(self) -> None:
+        subprocess.run(self.ssh_command("sudo systemctl poweroff"), capture_output=True, check=False)
+        end = time.monotonic() + SECONDS_TO_STOP
+        while self.pid is not None:
+            if time.monotonic() > end:
+                raise MachineError(f"it does not shut down; the end of {self.serial_log}:\n{self.last_words()}")
+            time.sleep(0.2)
+
+    def cut_power(self) -> None:
+        """End QEMU at once. What the system has not yet written to its disks is lost."""
+        if pid := self.pid:
+            os.kill(pid, signal.SIGKILL)
+            while self.pid is not None:
+                time.sleep(0.05)
+        self.monitor.unlink(missing_ok=True)
+
+    def screenshot(self, to: Path) -> None:
+        monitor.execute(self.monitor, "screendump", filename=str(to), format="png")
+
+    def save_evidence(self, to: Path) -> str:
+        """Keep the serial log, and a picture of the screen if there is one; returns what was kept."""
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir(parents=True)
+        if self.serial_log.exists():
+            shutil.copyfile(self.serial_log, to / "serial.log")
+        try:
+            self.screenshot(to / "screen.png")
+        except (OSError, monitor.MonitorError) as error:
+            return f"{to}: serial.log; no picture of the screen: {error}"
+        return f"{to}: serial.log, screen.png"
+
+    def remove(self) -> None:
+        self.cut_power()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""Talks to QEMU over its monitor socket, in QMP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SECONDS_TO_ANSWER = 30
+
+
+class MonitorError(Exception):
+    """QEMU refuses a command."""
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The path of a socket may be no longer than 107 characters, and a checkout's may be."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def execute(monitor: Path, command: str, **arguments: str) -> Any:
+    with _short(monitor) as address, socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS_TO_ANSWER)
+        connection.connect(address)
+        with connection.makefile("rw") as stream:
+            stream.readline()  # who it is
+            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                stream.write(json.dumps(request) + "\n")
+                stream.flush()
+                answer = _answer(stream.readline())
+                while answer is None:
+                    answer = _answer(stream.readline())
+    return answer["return"]
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    """An answer, or nothing if the line tells of an event."""
+    if not line:
+        raise MonitorError("QEMU hung up")
+    message: dict[str, Any] = json.loads(line)
+    if "error" in message:
+        raise MonitorError(message["error"]["desc"])
+    return message if "return" in message else None
