@@ -12,8 +12,9 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export ANSIBLE_SSH_CONTROL_PATH_DIR := /tmp/mlrig-$(shell id -u)-$(CHECKSUM)
 # An idle connection would otherwise live on for minutes.
 FORGET_CONNECTIONS := for socket in $(ANSIBLE_SSH_CONTROL_PATH_DIR)/*; do ssh -q -O exit -o ControlPath=$$socket - 2>/dev/null || true; done; rm -rf $(ANSIBLE_SSH_CONTROL_PATH_DIR)
+VM := python -m ansible_collections.mlrig.workstation.tests.hosts.vm
 
-.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule bench docs lock clean
+.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule bench vm-up vm-ssh vm-down test-vm docs lock clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,14 +55,27 @@ molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
 bench: $(VENV) ## measure what asking and setting eight GPUs costs, beside nvidia-smi
 	@python tests/bench/gpus.py
 
+vm-up: $(VENV) ## bring up a virtual machine with a kernel, disks and UEFI of its own, and tell how to reach it (SHAPE=ext4: another root file system than btrfs)
+	@$(VM) up $(if $(SHAPE),--shape $(SHAPE))
+
+vm-ssh: $(VENV) ## open a shell on the virtual machine that vm-up brought up (SHAPE=ext4)
+	@$(VM) ssh $(if $(SHAPE),--shape $(SHAPE))
+
+vm-down: $(VENV) ## remove all virtual machines of this checkout; their images stay
+	@trap '$(FORGET_CONNECTIONS)' EXIT; $(VM) down
+
+test-vm: $(VENV) ## test on virtual machines of both shapes (SHAPE=btrfs or ext4: one of them)
+	@trap '$(FORGET_CONNECTIONS)' EXIT; pytest tests/vm $(if $(SHAPE),--shape $(SHAPE))
+
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generate
 
 lock: ## bring requirements-dev.txt in step with pyproject.toml (delete it first to upgrade everything)
 	@tests/tools/lock
 
-clean: ## remove the rig that demo brought up, .venv, caches and built files
+clean: ## remove the rig that demo brought up, virtual machines, .venv, caches and built files
 	@[[ ! -e .cache/demo ]] || $(MAKE) --no-print-directory demo-down
+	@[[ ! -e .cache/vm/machines ]] || $(MAKE) --no-print-directory vm-down
 	@[[ ! -e .cache/engine ]] || tests/hosts/engine down
 	@[[ ! -e .cache/engine ]] || { echo 'clean: .cache is needed to stop that engine later; nothing is removed'; exit 1; }
 	@$(FORGET_CONNECTIONS)

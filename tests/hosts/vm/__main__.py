@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from .image import SHAPES, image
 from .machine import Machine, MachineError
@@ -57,6 +57,7 @@ def act(action: str, shape: str) -> int:
             for folder in CACHE.glob("machines/*"):
                 Machine(folder).remove()
                 say(f"the machine {folder.name} is removed")
+            shutil.rmtree(CACHE / "machines", ignore_errors=True)
     return 0
 
 

@@ -1,8 +1,8 @@
 """Makes the disks of a virtual machine: `disks.py ROOTFS SHAPE KEY FOLDER`, as root or in a user namespace of its own.
 
 ROOTFS is the archive of a root file system, SHAPE the type that its file system is to have, and KEY what may log in.
-FOLDER gets the disks `system.raw` and `data.raw`, and for the first boot, before there is a boot loader, the kernel, its
-initramfs and its command line.
+FOLDER gets the disks `system.raw` and `data.raw`, and for the first boot, before there is a boot loader, the kernel,
+its initramfs and its command line.
 
 File systems are made as files and copied to their place: neither loop devices with partitions nor a kernel that knows
 the file systems is needed. The programs are the root file system's own, as the machine's may be too old.
@@ -52,7 +52,7 @@ class Rootfs:
             "--library-path",
             self.path / "usr/lib/x86_64-linux-gnu",
         ]
-        command = [*loader, self.path / "usr/sbin" / program, *arguments]
+        command: list[str | Path] = [*loader, self.path / "usr/sbin" / program, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"disks: {program} failed: {done.stderr}")
@@ -70,8 +70,8 @@ def data_files() -> dict[str, bytes]:
 def unpack(archive: Path, to: Path) -> Rootfs:
     to.mkdir()
     # Device nodes come with the kernel, and not everyone may make them.
-    command = ["tar", "--extract", "--numeric-owner", "--exclude=./dev/*", "--file", archive, "--directory", to]
-    subprocess.run(command, check=True)
+    options = ("--numeric-owner", "--exclude=./dev/*")
+    subprocess.run(["tar", "--extract", *options, "--file", archive, "--directory", to], check=True)
     return Rootfs(to)
 
 

@@ -65,7 +65,7 @@ def rootfs() -> Path:
         ]
         unfinished = archive.with_suffix(".tar.unfinished")
         with unfinished.open("wb") as output, (CACHE / "rootfs.log").open("wb") as log:
-            command = [HOSTS / "debian-rootfs", CACHE / "debian-rootfs", *options]
+            command: list[str | Path] = [HOSTS / "debian-rootfs", CACHE / "debian-rootfs", *options]
             done = subprocess.run(command, stdout=output, stderr=log, check=False)
         if done.returncode:
             raise SystemExit(f"{(CACHE / 'rootfs.log').read_text()[-4000:]}\nvm: mmdebstrap failed")
@@ -101,7 +101,15 @@ def make(shape: str, folder: Path) -> None:
     Machine(unfinished / "machine").remove()
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    command = [*AS_ROOT, sys.executable, HOSTS / "vm/disks.py", archive, shape, f"{KEY}.pub", unfinished]
+    command: list[str | Path] = [
+        *AS_ROOT,
+        sys.executable,
+        HOSTS / "vm/disks.py",
+        archive,
+        shape,
+        f"{KEY}.pub",
+        unfinished,
+    ]
     subprocess.run(command, check=True)
     say(f"booting it once, by {qemu.accelerator(unfinished)}, to install GRUB")
     install_boot_loader(unfinished)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 SECONDS_TO_ANSWER = 30
 
@@ -33,20 +33,18 @@ def execute(monitor: Path, command: str, **arguments: str) -> Any:
         connection.connect(address)
         with connection.makefile("rw") as stream:
             stream.readline()  # who it is
-            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
-                stream.write(json.dumps(request) + "\n")
-                stream.flush()
-                answer = _answer(stream.readline())
-                while answer is None:
-                    answer = _answer(stream.readline())
-    return answer["return"]
+            _ask(stream, {"execute": "qmp_capabilities"})
+            return _ask(stream, {"execute": command, "arguments": arguments})
 
 
-def _answer(line: str) -> dict[str, Any] | None:
-    """An answer, or nothing if the line tells of an event."""
-    if not line:
-        raise MonitorError("QEMU hung up")
-    message: dict[str, Any] = json.loads(line)
-    if "error" in message:
-        raise MonitorError(message["error"]["desc"])
-    return message if "return" in message else None
+def _ask(stream: TextIO, request: dict[str, Any]) -> Any:
+    stream.write(json.dumps(request) + "\n")
+    stream.flush()
+    # Events may come in between.
+    for line in stream:
+        message = json.loads(line)
+        if "error" in message:
+            raise MonitorError(message["error"]["desc"])
+        if "return" in message:
+            return message["return"]
+    raise MonitorError("QEMU hung up")

@@ -66,7 +66,7 @@ def disk(name: str, place: int) -> Iterator[str]:
 
 
 def network_and_screen() -> Iterator[str]:
-    # QEMU chooses a port of this machine for the guest's sshd. Without a boot ROM the firmware does not try the network.
+    # QEMU chooses a port of this machine for the guest's sshd. Without a ROM the firmware does not boot from the net.
     yield from ("-netdev", "user,id=network,hostfwd=tcp:127.0.0.1:0-:22")
     yield from ("-device", "virtio-net-pci,netdev=network,romfile=", "-vga", "virtio")
 

@@ -1,0 +1,58 @@
+"""A fresh virtual machine of each shape for every file of tests, and what it leaves behind when a test fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+from ansible_collections.mlrig.workstation.tests.hosts.vm.image import SHAPES, image
+from ansible_collections.mlrig.workstation.tests.hosts.vm.machine import Machine
+from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import CACHE
+
+FAILED = CACHE / "failed"
+MACHINE = pytest.StashKey[Machine]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shape", choices=SHAPES, help="only on machines with this root file system")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "shape" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("shape")
+        metafunc.parametrize("shape", [chosen] if chosen else SHAPES, scope="module")
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints so that it is seen: waiting is long here, and its length of interest."""
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    assert reporter is not None
+
+    def print_line(text: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(f"vm: {text}")
+
+    return print_line
+
+
+@pytest.fixture(scope="module")
+def machine(shape: str, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Iterator[Machine]:
+    """A machine that was switched on for the first time."""
+    machine = Machine(CACHE / "machines" / f"test-{shape}")
+    machine.create(image(shape))
+    request.node.stash[MACHINE] = machine
+    tell(f"{shape}: SSH answers after {machine.start():.0f} s")
+    yield machine
+    machine.remove()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    module = item.getparent(pytest.Module)
+    if report.failed and module and (machine := module.stash.get(MACHINE, None)):
+        kept = machine.save_evidence(FAILED / re.sub(r"[^\w.-]+", "-", item.name))
+        report.sections.append(("virtual machine", f"kept in {kept}"))
+    return report
