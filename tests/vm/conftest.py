@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from ansible_collections.mlrig.workstation.tests.hosts.vm.image import SHAPES, image
 from ansible_collections.mlrig.workstation.tests.hosts.vm.machine import Machine
-from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import CACHE
+from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import CACHE, say
 
+Uncaptured = Callable[[], AbstractContextManager[None]]
 FAILED = CACHE / "failed"
 MACHINE = pytest.StashKey[Machine]()
 
@@ -25,27 +28,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Prints so that it is seen: waiting is long here, and its length of interest."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    assert reporter is not None
-
-    def print_line(text: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(f"vm: {text}")
-
-    return print_line
+def uncaptured(request: pytest.FixtureRequest) -> Uncaptured:
+    """A context whose output is seen: waiting is long here, and its length of interest."""
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
+    context: Uncaptured = capture.global_and_fixture_disabled
+    return context
 
 
 @pytest.fixture(scope="module")
-def machine(shape: str, request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Iterator[Machine]:
+def machine(shape: str, request: pytest.FixtureRequest, uncaptured: Uncaptured) -> Machine:
     """A machine that was switched on for the first time."""
     machine = Machine(CACHE / "machines" / f"test-{shape}")
-    machine.create(image(shape))
     request.node.stash[MACHINE] = machine
-    tell(f"{shape}: SSH answers after {machine.start():.0f} s")
-    yield machine
-    machine.remove()
+    # Not before the report of a failure.
+    request.addfinalizer(machine.remove)  # noqa: PT021
+    with uncaptured():
+        machine.create(image(shape))
+        say(f"{shape}: SSH answers after {machine.start():.0f} s")
+    return machine
 
 
 @pytest.hookimpl(wrapper=True)

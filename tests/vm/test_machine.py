@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.mlrig.workstation.tests.hosts.vm.disks import data_files
 from ansible_collections.mlrig.workstation.tests.hosts.vm.machine import Machine
+from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import say
+
+from .conftest import Uncaptured
 
 MOUNTED = {
     "btrfs": {"/": ("btrfs", "/@"), "/home": ("btrfs", "/@home"), "/boot/efi": ("vfat", "/")},
@@ -74,21 +76,21 @@ def test_evidence(machine: Machine, tmp_path: Path) -> None:
     assert (tmp_path / "failed/screen.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_reboot(machine: Machine, tell: Callable[[str], None]) -> None:
+def test_reboot(machine: Machine, uncaptured: Uncaptured) -> None:
     before = machine.boot_id()
-    seconds = machine.reboot()
+    with uncaptured():
+        say(f"SSH answers {machine.reboot():.0f} s after 'reboot'")
     assert machine.boot_id() not in {None, before}
-    tell(f"SSH answers {seconds:.0f} s after 'reboot'")
 
 
-def test_power_cut(machine: Machine, tell: Callable[[str], None]) -> None:
+def test_power_cut(machine: Machine, uncaptured: Uncaptured) -> None:
     """What was written survives; what was only in memory does not."""
     before = machine.boot_id()
     machine.ssh("echo here > kept && sync && echo here > lost")
     machine.cut_power()
     assert machine.boot_id() is None
-    seconds = machine.start()
+    with uncaptured():
+        say(f"SSH answers {machine.start():.0f} s after the power came back")
     assert machine.boot_id() not in {None, before}
     assert machine.ssh("cat kept") == "here\n"
     assert machine.ssh("cat lost 2>/dev/null || true") == ""
-    tell(f"SSH answers {seconds:.0f} s after the power came back")

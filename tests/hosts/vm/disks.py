@@ -47,12 +47,9 @@ class Rootfs:
 
     def run(self, program: str, *arguments: str | Path, stdin: str | None = None) -> None:
         """Run a program of the root file system on files of the machine."""
-        loader = [
-            self.path / "usr/lib64/ld-linux-x86-64.so.2",
-            "--library-path",
-            self.path / "usr/lib/x86_64-linux-gnu",
-        ]
-        command: list[str | Path] = [*loader, self.path / "usr/sbin" / program, *arguments]
+        usr = self.path / "usr"
+        loader: list[str | Path] = [usr / "lib64/ld-linux-x86-64.so.2", "--library-path", usr / "lib/x86_64-linux-gnu"]
+        command = [*loader, usr / "sbin" / program, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"disks: {program} failed: {done.stderr}")

@@ -25,7 +25,8 @@ from .qemu import CACHE, Kernel, say
 
 SHAPES = ("btrfs", "ext4")
 ROOTFS_RECIPE = ("debian-rootfs", "prefetch.yml", "vm/customize", "vm/packages.yml", "vm/root")
-RECIPE = (*ROOTFS_RECIPE, "vm/disks.py", "vm/image.py")
+# A machine that has no package lists would have to load them first.
+ROOTFS_OPTION = "--skip=cleanup/apt/lists"
 # The firmware finds a boot loader at this place without being told.
 INSTALL_BOOT_LOADER = (
     "sudo grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable --no-nvram && sudo update-grub"
@@ -51,18 +52,23 @@ def packages() -> list[str]:
     return [*shared["all"], *own["system"], *own["roles"]]
 
 
+def rootfs_version() -> str:
+    return version(recipe(ROOTFS_RECIPE), ROOTFS_OPTION.encode())
+
+
+def image_version() -> str:
+    own = (recipe(["vm/disks.py"]), INSTALL_BOOT_LOADER.encode(), Path(f"{KEY}.pub").read_bytes())
+    return version(rootfs_version().encode(), *own)
+
+
 def rootfs() -> Path:
     """The archive of the root file system, which all shapes share."""
-    archive = CACHE / f"rootfs-{version(recipe(ROOTFS_RECIPE))}.tar"
+    archive = CACHE / f"rootfs-{rootfs_version()}.tar"
     if not archive.exists():
         say(f"making a Debian 13 with {len(packages())} packages and what they need, with mmdebstrap")
         for old in CACHE.glob("rootfs-*.tar*"):
             old.unlink()
-        options = [
-            "--skip=cleanup/apt/lists",
-            f"--include={','.join(packages())}",
-            f"--customize-hook={HOSTS / 'vm/customize'}",
-        ]
+        options = (f"--include={','.join(packages())}", f"--customize-hook={HOSTS / 'vm/customize'}", ROOTFS_OPTION)
         unfinished = archive.with_suffix(".tar.unfinished")
         with unfinished.open("wb") as output, (CACHE / "rootfs.log").open("wb") as log:
             command: list[str | Path] = [HOSTS / "debian-rootfs", CACHE / "debian-rootfs", *options]
@@ -86,9 +92,12 @@ def install_boot_loader(folder: Path) -> None:
     """Boot the kernel without a boot loader, and have the system install one."""
     machine = Machine(folder / "machine")
     machine.create(folder)
-    machine.start(Kernel(folder, (folder / "cmdline").read_text()))
-    machine.ssh(INSTALL_BOOT_LOADER)
-    machine.shut_down()
+    try:
+        machine.start(Kernel(folder, (folder / "cmdline").read_text()))
+        machine.ssh(INSTALL_BOOT_LOADER)
+        machine.shut_down()
+    finally:
+        machine.cut_power()
     subprocess.run(["qemu-img", "commit", "-q", machine.folder / "system.qcow2"], check=True)
     machine.remove()
 
@@ -124,7 +133,7 @@ def image(shape: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         qemu.require()
         make_key()
-        folder = CACHE / "images" / f"{shape}-{version(recipe(RECIPE), Path(f'{KEY}.pub').read_bytes())}"
+        folder = CACHE / "images" / f"{shape}-{image_version()}"
         if not folder.exists():
             make(shape, folder)
             forget_older(shape, folder)
