@@ -110,16 +110,8 @@ def make(shape: str, folder: Path) -> None:
     Machine(unfinished / "machine").remove()
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    command: list[str | Path] = [
-        *AS_ROOT,
-        sys.executable,
-        HOSTS / "vm/disks.py",
-        archive,
-        shape,
-        f"{KEY}.pub",
-        unfinished,
-    ]
-    subprocess.run(command, check=True)
+    arguments = (archive, shape, f"{KEY}.pub", unfinished)
+    subprocess.run([*AS_ROOT, sys.executable, HOSTS / "vm/disks.py", *arguments], check=True)
     say(f"booting it once, by {qemu.accelerator(unfinished)}, to install GRUB")
     install_boot_loader(unfinished)
     unfinished.rename(folder)

@@ -7,10 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
@@ -28,8 +26,6 @@ SECONDS_TO_BOOT = 300
 SECONDS_TO_ANSWER = 15
 SECONDS_TO_STOP = 90
 BLANK_GB = 4
-
-Answer = TypeVar("Answer")
 
 
 class MachineError(Exception):
@@ -93,7 +89,7 @@ class Machine:
             cwd=self.folder,
         )
         self._write_inventory()
-        self._wait(self.boot_id, lambda boot: boot is not None)
+        self._wait_for_boot()
         return time.monotonic() - started
 
     def _write_inventory(self) -> None:
@@ -137,15 +133,15 @@ class Machine:
         done = subprocess.run(ask, capture_output=True, text=True, check=False)
         return None if done.returncode else done.stdout.strip()
 
-    def _wait(
-        self, ask: Callable[[], Answer], enough: Callable[[Answer], bool], limit: float = SECONDS_TO_BOOT
-    ) -> None:
-        end = time.monotonic() + limit
-        while not enough(ask()):
+    def _wait_for_boot(self, other_than: str | None = None) -> None:
+        end = time.monotonic() + SECONDS_TO_BOOT
+        while self.boot_id() in {None, other_than}:
             if self.pid is None:
                 raise MachineError(f"QEMU has ended; the end of {self.serial_log}:\n{self.last_words()}")
             if time.monotonic() > end:
-                raise MachineError(f"no answer for {limit} s; the end of {self.serial_log}:\n{self.last_words()}")
+                raise MachineError(
+                    f"no answer for {SECONDS_TO_BOOT} s; the end of {self.serial_log}:\n{self.last_words()}"
+                )
             time.sleep(0.5)
 
     def last_words(self) -> str:
@@ -159,7 +155,7 @@ class Machine:
         started = time.monotonic()
         # The connection may or may not live long enough to say that it worked.
         subprocess.run(self.ssh_command("sudo systemctl reboot"), capture_output=True, check=False)
-        self._wait(self.boot_id, lambda boot: boot not in {None, before})
+        self._wait_for_boot(other_than=before)
         return time.monotonic() - started
 
     def shut_down(self) -> None:
