@@ -93,8 +93,11 @@ def test_a_machine_never_takes_another_process_for_its_own(tmp_path: Path) -> No
 
 def test_cutting_the_power_ends_the_machine(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    # Its arguments end like QEMU's; it outlives its parent's interest like QEMU.
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", tmp_path / "pid"]) as process:
+    # It says that it runs, as its arguments are not to be seen from the first moment.
+    program = [sys.executable, "-c", "print(flush=True); import time; time.sleep(60)", str(tmp_path / "pid")]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         (tmp_path / "pid").write_text(str(process.pid))
         assert machine.pid == process.pid
         machine.cut_power()

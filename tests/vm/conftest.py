@@ -53,6 +53,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     module = item.getparent(pytest.Module)
     if report.failed and module and (machine := module.stash.get(MACHINE, None)):
-        kept = machine.save_evidence(FAILED / re.sub(r"[^\w.-]+", "-", item.name))
+        kept = machine.save_evidence(FAILED / re.sub(r"\W+", "-", item.name).strip("-"))
         report.sections.append(("virtual machine", f"kept in {kept}"))
     return report

@@ -18,12 +18,14 @@ from .qemu import Kernel
 HOSTS = Path(__file__).resolve().parents[1]
 KEY = HOSTS.parents[1] / ".cache/test_hosts/id_ed25519"
 SECONDS_TO_LOG_IN = 60
-# What the containers' inventory says, too; only that everything takes longer here.
-SSH_ARGUMENTS = f"-o ConnectTimeout={SECONDS_TO_LOG_IN} " + str(
-    yaml.safe_load((HOSTS / "group_vars/all.yml").read_text())["test_hosts_ssh_arguments"]
+# Everything takes longer here; and a connection to a system that was restarted would wait for an answer forever.
+SSH_PATIENCE = f"-o ConnectTimeout={SECONDS_TO_LOG_IN} -o ServerAliveInterval=10 -o ServerAliveCountMax=6"
+# The rest is what the containers' inventory says, too.
+SSH_ARGUMENTS = (
+    f"{SSH_PATIENCE} {yaml.safe_load((HOSTS / 'group_vars/all.yml').read_text())['test_hosts_ssh_arguments']}"
 )
 SECONDS_TO_BOOT = 300
-SECONDS_TO_ANSWER = 15
+SECONDS_TO_ANSWER = 20
 SECONDS_TO_STOP = 90
 BLANK_GB = 4
 
@@ -128,10 +130,17 @@ class Machine:
 
     def boot_id(self) -> str | None:
         """What tells one boot from the next; nothing as long as SSH does not answer."""
-        ask = self.ssh_command("cat /proc/sys/kernel/random/boot_id")
-        ask[1:1] = ["-o", f"ConnectTimeout={SECONDS_TO_ANSWER}"]
-        done = subprocess.run(ask, capture_output=True, text=True, check=False)
-        return None if done.returncode else done.stdout.strip()
+        return self._try("cat /proc/sys/kernel/random/boot_id").strip() or None
+
+    def _try(self, remote: str) -> str:
+        """Run something short there that may fail, or be cut off by a restart."""
+        try:
+            done = subprocess.run(
+                self.ssh_command(remote), capture_output=True, text=True, check=False, timeout=SECONDS_TO_ANSWER
+            )
+        except subprocess.TimeoutExpired:
+            return ""
+        return done.stdout
 
     def _wait_for_boot(self, other_than: str | None = None) -> None:
         end = time.monotonic() + SECONDS_TO_BOOT
@@ -153,13 +162,12 @@ class Machine:
         if before is None:
             raise MachineError("a machine that does not answer cannot be asked to reboot")
         started = time.monotonic()
-        # The connection may or may not live long enough to say that it worked.
-        subprocess.run(self.ssh_command("sudo systemctl reboot"), capture_output=True, check=False)
+        self._try("sudo systemctl reboot")
         self._wait_for_boot(other_than=before)
         return time.monotonic() - started
 
     def shut_down(self) -> None:
-        subprocess.run(self.ssh_command("sudo systemctl poweroff"), capture_output=True, check=False)
+        self._try("sudo systemctl poweroff")
         end = time.monotonic() + SECONDS_TO_STOP
         while self.pid is not None:
             if time.monotonic() > end:
