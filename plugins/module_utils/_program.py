@@ -14,12 +14,16 @@ from pathlib import Path
 from ._gpu_configuration import CONFIGURATION
 from ._gpu_program import FAILED, WRONG_INPUT, apply, reset, status
 from ._settings import RequestError, SettingsError
+from ._snapshot_program import snapshot
 
 _DESCRIPTION = """\
 The on-host program of the Ansible collection mlrig.workstation.
 
 mlrig gpu sets persistence mode, power limit, clock locks and compute mode of NVIDIA GPUs. The role gpu_tuning
-configures it, and makes it run at boot, after the driver was loaded again, and after resume."""
+configures it, and makes it run at boot, after the driver was loaded again, and after resume.
+
+mlrig snapshot takes a snapshot of the system on btrfs, by snapper, before a training run or a change that may go wrong.
+Other subvolumes and mounts, such as /home, are not in it. The role snapshots sets snapper up."""
 
 _EPILOG = f"""\
 files:
@@ -31,15 +35,17 @@ files:
 
 exit status:
   0   all is as wanted, or was made so; also on a host without an NVIDIA GPU
-  1   a GPU could not be read or set, or an entry does not fit this host, while all others were set; or the driver hangs
-  2   wrong arguments, or a configuration that cannot be read; nothing was changed
+  1   a GPU could not be read or set, or an entry does not fit, while all others were set; or driver or snapper failed
+  2   wrong arguments, a configuration that cannot be read, or a host that cannot have snapshots; nothing was changed
   3   status: something differs from what is wanted
   4   there is a GPU, but its driver is missing, not loaded, or waits for a reboot
 
 examples:
   mlrig gpu status            what every GPU is set to, and whether that is as wanted
   mlrig gpu apply --force     lock the clocks again after another program has changed them
-  mlrig gpu reset             power limits and clocks back to the driver's defaults, until the next apply"""
+  mlrig gpu reset             power limits and clocks back to the driver's defaults, until the next apply
+  mlrig snapshot "before the 70B run"
+                              prints the number of the snapshot; sudo snapper list tells all"""
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "apply": ("bring the GPUs to what is wanted", apply),
@@ -51,7 +57,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("mlrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
-    subjects = parser.add_subparsers(required=True, metavar="gpu")
+    subjects = parser.add_subparsers(required=True, metavar="gpu|snapshot")
     gpu = subjects.add_parser("gpu", help="NVIDIA GPUs", epilog=_EPILOG, formatter_class=raw)
     commands = gpu.add_subparsers(required=True, metavar="apply|status|reset")
     for name, (summary, command) in _COMMANDS.items():
@@ -62,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         if command is apply:
             sub.add_argument("--force", action="store_true", help="lock clocks again, even if that is on record")
         sub.set_defaults(command=command)
+    summary = "take a snapshot of the system, and print its number"
+    sub = subjects.add_parser("snapshot", help=summary, description=summary, epilog=_EPILOG, formatter_class=raw)
+    sub.add_argument("description", help="why it is taken")
+    sub.add_argument("--json", action="store_true", help="print one JSON document instead of the number")
+    sub.set_defaults(command=snapshot)
     return parser
 
 

@@ -19,6 +19,7 @@ from ._mount_request import parse_mounts
 from ._nvme_queues import check_read_ahead
 from ._settings import InputError
 from ._swap_request import check_priority, parse_size, parse_swap_path
+from ._snapper_request import parse_settings
 from ._tunable_request import parse_values
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -109,4 +110,6 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "storage_swap_file_path": parse_swap_path,
     "storage_swap_file_priority": check_priority,
     "storage_swap_file_size": parse_size,
+    "snapshots_settings": parse_settings,
+    "snapshots_settings_defaults": parse_settings,
 }

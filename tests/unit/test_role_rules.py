@@ -42,6 +42,8 @@ PACKAGE = "must be the name of a package, without version or architecture"
         ("nvidia_driver_repository_fingerprints", ["EB69 3B30 35CD 5710 E231  E123 A4B4 6996 3BF8 63CC"]),
         ("nvidia_driver_repository_proxy", ""),
         ("nvidia_driver_repository_proxy", "http://proxy.example:3128"),
+        ("snapshots_settings", {"TIMELINE_CREATE": True, "NUMBER_LIMIT": None}),
+        ("snapshots_settings_defaults", {"NUMBER_LIMIT": "4-20", "FREE_LIMIT": 0.1}),
     ],
 )
 def test_right_values_pass(variable: str, value: object) -> None:
@@ -89,6 +91,12 @@ def test_right_values_pass(variable: str, value: object) -> None:
         ("storage_swap_file_path", "/dev/sda", "storage_swap_file_path must be a file on a disk of the system"),
         ("storage_swap_file_size", "16", "storage_swap_file_size must be 0, or a size with its unit"),
         ("storage_swap_file_priority", 40000, "storage_swap_file_priority must be a number from 0 to 32767"),
+        (
+            "snapshots_settings",
+            {"NUMBER_LIMIT": "x"},
+            "snapshots_settings['NUMBER_LIMIT'] must be a number of snapshots",
+        ),
+        ("snapshots_settings_defaults", {"FSTYPE": "xfs"}, "['FSTYPE'] must be a key of snapper-configs(5)"),
         ("kernel_tuning_sysfs", {HUGEPAGE: "never"}, "variable of its own, kernel_tuning_transparent_hugepage"),
         ("kernel_tuning_sysfs", {"vm.swappiness": 1}, "a path below /sys (sysctl keys belong in kernel_tuning_sysctl)"),
         ("kernel_tuning_sysfs", {"/sys/a/b": True}, "must not be a YAML boolean"),
