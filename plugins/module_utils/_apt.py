@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import IO, Literal, NamedTuple, Protocol
 
 from ._settings import SettingsError
 
@@ -53,7 +53,7 @@ class Runner(Protocol):
 def run(*command: str) -> Output:
     """The runner of real hosts. Nothing can be asked of a user, and messages are in English."""
     # Files, not pipes: apt goes on when this program is killed, and a daemon that a package starts keeps none waiting.
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with _scratch_file() as stdout, _scratch_file() as stderr:
         try:
             code = subprocess.run(
                 command,
@@ -68,6 +68,13 @@ def run(*command: str) -> Output:
         stdout.seek(0)
         stderr.seek(0)
         return Output(code, stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace"))
+
+
+def _scratch_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError as error:
+        raise SettingsError(f"no command can be run: {error.strerror}: is the disk full?") from error
 
 
 def run_unlocked(run: Runner, *command: str, patience: float = LOCK_TIMEOUT, pause: float = _LOCK_PAUSE) -> Output:

@@ -19,7 +19,7 @@ from ._snapper_config import PROGRAM
 
 CONFIG = "root"
 _FILE = f"etc/snapper/configs/{CONFIG}"
-# Important ones are counted apart: the many that apt takes do not push them out.
+# The last important ones are kept however many of apt's came after.
 _USERDATA = "mlrig=1,important=yes"
 
 

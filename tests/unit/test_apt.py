@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import (
@@ -24,7 +25,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._guarded_package
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import SettingsError
 
 from .apt_host import FakeApt
-from .conftest import Host
+from .conftest import Host, full_disk
 
 SIMULATION = """\
 Reading package lists...
@@ -54,6 +55,12 @@ def test_changes_say_what_they_are() -> None:
         "oldtool would be removed (1:2.0-1+b2)",
         "linux-image-generic-hwe-24.04 would go from 6.17.0-35.35~24.04.1 to 7.0.0-29.29~24.04.1",
     ]
+
+
+def test_a_full_disk_is_told_where_no_command_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it would be remembered
+    with full_disk(), pytest.raises(SettingsError, match=r"^no command can be run: .*: is the disk full\?$"):
+        run("true")
 
 
 def test_candidates_are_told_from_none_and_from_unknown() -> None:
