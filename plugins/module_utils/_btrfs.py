@@ -28,6 +28,12 @@ def find_obstacle(root: Path, subvolume: str) -> str | None:
         )
     if not is_subvolume(root / subvolume.lstrip("/")):
         return f"{subvolume} is a folder within a subvolume of btrfs, and snapshots are taken of whole subvolumes"
+    swap_file = _find_swap_file(root, subvolume)
+    if swap_file is not None:
+        return (
+            f"{swap_file} is in use, and btrfs takes no snapshot of a subvolume with an active swap file: swap it off, "
+            "and make one in a subvolume of its own"
+        )
     return None
 
 
@@ -36,10 +42,26 @@ def find_file_system(root: Path, path: str) -> str | None:
     innermost, found = "", None
     for line in (read_if_there(root / "proc/self/mountinfo") or "").splitlines():
         fields, _dash, source = line.partition(" - ")
-        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields.split()[4])
+        place = _unescape(fields.split()[4])
         if f"{path}/".startswith(f"{place.rstrip('/')}/") and len(place) >= len(innermost):
             innermost, found = place, source.split()[0]
     return found
+
+
+def _find_swap_file(root: Path, subvolume: str) -> str | None:
+    """An active one in this very subvolume, and not in one below it."""
+    device = (root / subvolume.lstrip("/")).stat().st_dev  # each subvolume has its own
+    for line in (read_if_there(root / "proc/swaps") or "").splitlines()[1:]:
+        name, kind = line.split()[:2]
+        path = root / _unescape(name).lstrip("/")
+        if kind == "file" and path.is_file() and path.stat().st_dev == device:
+            return _unescape(name)
+    return None
+
+
+def _unescape(name: str) -> str:
+    """The kernel writes blanks, of which its tables are made, as octal numbers."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), name)
 
 
 def is_subvolume(folder: Path) -> bool:

@@ -22,6 +22,8 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._snapper_request
 from .conftest import Host
 from .snapper_host import CONFIG, DEFAULTS, SNAPSHOTS, WANTED, install_snapper, mount
 
+SWAP = "/swap"
+
 
 def command(*words: str | Path) -> None:
     done = subprocess.run(words, check=False, capture_output=True, text=True)
@@ -85,6 +87,14 @@ def test_a_folder_is_no_subvolume(volume: Host) -> None:
     volume.path("/srv").mkdir()
     [record] = configure(volume, subvolume="/srv").records
     assert (record.reason or "").startswith("/srv is a folder within a subvolume of btrfs")
+
+
+@pytest.mark.parametrize(("subvolume", "skipped"), [(SWAP, False), ("/unused", True)], ids=["own", "of /"])
+def test_a_swap_file_may_be_in_a_subvolume_of_its_own(volume: Host, subvolume: str, *, skipped: bool) -> None:
+    command("btrfs", "subvolume", "create", volume.path(subvolume))
+    volume.write(f"{SWAP}/file", "")
+    volume.write("/proc/swaps", f"Filename Type Size Used Priority\n{SWAP}/file file 65532 0 -2\n")
+    assert ([each.action for each in configure(volume).records] == ["skipped"]) is skipped
 
 
 def fill(host: Host) -> None:

@@ -30,6 +30,9 @@ FREE_LIMIT="0.1"
 """
 
 
+SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
 class KilledError(BaseException):
     """The process ends, whatever it was about."""
 
@@ -205,6 +208,15 @@ def in_container(machine: SnapperHost) -> None:
     machine.host.write("/run/systemd/container", "docker\n")
 
 
+def swap_on(machine: SnapperHost) -> None:
+    machine.host.write("/my swap", "")
+    machine.host.write("/proc/swaps", f"{SWAPS}/my\\040swap\tfile\t\t65532\t\t0\t\t-2\n")
+
+
+NO_SNAPSHOT = (
+    "and btrfs takes no snapshot of a subvolume with an active swap file: swap it off, and make one in a subvolume of "
+    "its own"
+)
 BTRFS_IS_CHOSEN = "and snapshots take btrfs, which is chosen when the system is installed"
 SKIPPED: dict[str, tuple[Act, str]] = {
     "ext4": (
@@ -220,6 +232,10 @@ SKIPPED: dict[str, tuple[Act, str]] = {
         f"/ is on an unknown file system, {BTRFS_IS_CHOSEN}",
     ),
     "container": (in_container, "this is a container (docker): snapshots of it are taken on its machine"),
+    "swap file": (
+        swap_on,
+        f"/my swap is in use, {NO_SNAPSHOT}",
+    ),
     "folder": (
         lambda machine: machine.subvolumes.clear(),
         "/ is a folder within a subvolume of btrfs, and snapshots are taken of whole subvolumes",
@@ -235,6 +251,13 @@ def test_a_host_without_btrfs_is_skipped(machine: SnapperHost, act: Act, reason:
     [record] = machine.converge().records
     assert (record.id, record.action, record.expected, record.reason) == ("root", "skipped", "/", reason)
     assert machine.host.texts() == before
+
+
+@pytest.mark.parametrize("swap", ["/dev/zram0 partition 1 0 100", r"/gone\040(deleted) file 1 0 -2"])
+def test_other_swap_is_in_nobodys_way(machine: SnapperHost, swap: str) -> None:
+    machine.host.write_all({"/proc/swaps": f"{SWAPS}{swap}\n", "/dev/zram0": ""})
+    machine.converge()
+    assert machine.differing() == []
 
 
 @pytest.mark.parametrize(
