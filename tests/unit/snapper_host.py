@@ -41,7 +41,7 @@ SNAPPER_CONFIGS=""
 DISABLE_APT_SNAPSHOT="no"
 """
 SETTINGS: dict[str, Any] = {"NUMBER_LIMIT": "4-20", "FREE_LIMIT": 0.1, "TIMELINE_CREATE": False}
-WANTED: list[dict[str, Any]] = [{"name": "root", "subvolume": "/", "settings": SETTINGS}]
+WANTED: tuple[dict[str, Any], ...] = ({"name": "root", "subvolume": "/", "settings": SETTINGS},)
 
 
 def mount(place: str, file_system: str) -> str:

@@ -18,7 +18,7 @@ from .conftest import Host
 from .snapper_host import CONFIG, Act, SnapperHost, mount
 
 FINE, FAILED, WRONG_INPUT = range(3)
-WHY = "before the “70B” run -- again"
+WHY = 'before the "70B" r\u00fcn -- again'
 
 
 @pytest.fixture
