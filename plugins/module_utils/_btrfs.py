@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ._container import find_container
+from ._containers import container_kind
 from ._files import read_if_there
 
 _ROOT_INODE = 256  # that of every subvolume's topmost folder, and of no other folder
@@ -17,7 +17,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 def find_obstacle(root: Path, subvolume: str) -> str | None:
     """Why no snapshot of this folder can be taken on this host, and what it would take."""
-    container = find_container(root)
+    container = container_kind(root)
     if container is not None:
         return f"this is a container ({container}): snapshots of it are taken on its machine"
     file_system = find_file_system(root, subvolume)

@@ -18,8 +18,8 @@ from ._gpu_request import parse_cards, parse_entries
 from ._mount_request import parse_mounts
 from ._nvme_queues import check_read_ahead
 from ._settings import InputError
-from ._swap_request import check_priority, parse_size, parse_swap_path
 from ._snapper_request import parse_settings
+from ._swap_request import check_priority, parse_size, parse_swap_path
 from ._tunable_request import parse_values
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
