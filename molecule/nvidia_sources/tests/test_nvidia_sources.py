@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 INSTALL = "Install the driver"
-SOURCE = "Use NVIDIA's repository"
+SOURCE = "Use NVIDIA's repository, or no longer"
 KEYRING_LIST = {
     "ubuntu2404": "/etc/apt/sources.list.d/cuda-ubuntu2404-x86_64.list",
     "debian13": "/etc/apt/sources.list.d/cuda-debian13-x86_64.list",
