@@ -50,7 +50,7 @@ sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and
 	@tests/tools/sanity
 
 molecule: $(VENV) ## run all Molecule scenarios (SCENARIO=name: one of them)
-	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; molecule test --no-command-borders $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; tests/tools/molecule $(SCENARIO)
 
 bench: $(VENV) ## measure what asking and setting eight GPUs costs, beside nvidia-smi
 	@python tests/bench/gpus.py
