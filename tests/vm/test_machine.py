@@ -24,10 +24,10 @@ def test_file_systems(machine: Machine, shape: str) -> None:
     mounts = json.loads(machine.ssh("findmnt --real --list --json --output TARGET,FSTYPE,FSROOT"))["filesystems"]
     assert {row["target"]: (row["fstype"], row["fsroot"]) for row in mounts} == MOUNTED[shape]
     described = machine.ssh("findmnt --fstab --list --noheadings --output TARGET,FSTYPE,SOURCE").splitlines()
-    assert {target: kind for target, kind, _ in map(str.split, described)} == {
-        target: kind for target, (kind, _) in MOUNTED[shape].items()
+    assert {target: kind for target, kind, _source in map(str.split, described)} == {
+        target: kind for target, (kind, _root) in MOUNTED[shape].items()
     }
-    assert all(source.startswith("UUID=") for *_, source in map(str.split, described))
+    assert all(source.startswith("UUID=") for *_rest, source in map(str.split, described))
 
 
 def test_firmware_and_boot_loader(machine: Machine) -> None:
