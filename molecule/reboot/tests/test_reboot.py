@@ -20,4 +20,4 @@ def test_a_container_is_not_rebooted(role, hosts):
 def test_a_wrong_policy_is_refused(role):
     run = role.run("-e", "reboot_policy=sometimes")
     assert run.code != 0
-    assert "value of reboot_policy must be one of: never, when_idle, always, got: sometimes" in run.errors
+    assert "reboot_policy must be one of: never, when_idle, always; got: 'sometimes'" in run.errors
