@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ._containers import container_kind
-from ._files import read_if_there
+from ._mounts import innermost, read_mounts
+from ._swap_space import read_active
 
 _ROOT_INODE = 256  # that of every subvolume's topmost folder, and of no other folder
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def find_obstacle(root: Path, subvolume: str) -> str | None:
@@ -39,29 +38,18 @@ def find_obstacle(root: Path, subvolume: str) -> str | None:
 
 def find_file_system(root: Path, path: str) -> str | None:
     """The type of the file system that holds a path: of the innermost mount, and of several in one place the last."""
-    innermost, found = "", None
-    for line in (read_if_there(root / "proc/self/mountinfo") or "").splitlines():
-        fields, _dash, source = line.partition(" - ")
-        place = _unescape(fields.split()[4])
-        if f"{path}/".startswith(f"{place.rstrip('/')}/") and len(place) >= len(innermost):
-            innermost, found = place, source.split()[0]
-    return found
+    mount = innermost(read_mounts(root), path)
+    return mount.type if mount else None
 
 
 def _find_swap_file(root: Path, subvolume: str) -> str | None:
     """An active one in this very subvolume, and not in one below it."""
     device = (root / subvolume.lstrip("/")).stat().st_dev  # each subvolume has its own
-    for line in (read_if_there(root / "proc/swaps") or "").splitlines()[1:]:
-        name, kind = line.split()[:2]
-        path = root / _unescape(name).lstrip("/")
-        if kind == "file" and path.is_file() and path.stat().st_dev == device:
-            return _unescape(name)
+    for name in read_active(root):
+        path = root / name.lstrip("/")
+        if path.is_file() and path.stat().st_dev == device:
+            return name
     return None
-
-
-def _unescape(name: str) -> str:
-    """The kernel writes blanks, of which its tables are made, as octal numbers."""
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), name)
 
 
 def is_subvolume(folder: Path) -> bool:

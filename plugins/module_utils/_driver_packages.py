@@ -159,7 +159,7 @@ def find_installed(packages: Packages, maintainers: Mapping[str, str], distribut
     return Installed(
         tuple(lockstep),
         tuple(each.name for each in lockstep if _MODULES.match(each.name)),
-        tuple(name for name in present if name.startswith(_PIN)),
+        pins_of(present),
         tuple(companions),
         tuple(cuda_drivers),
     )
@@ -186,16 +186,13 @@ def names_of_all(packages: Packages) -> tuple[str, ...]:
     return tuple(
         name
         for name, each in sorted(packages.items())
-        if each.status != "not-installed"
-        and (_is_driver(each) or _HELPERS.fullmatch(each.name) or each.name.startswith(_PIN))
+        if each.status != "not-installed" and (_is_driver(each) or _HELPERS.fullmatch(each.name) or _is_pin(name))
     )
 
 
 def pins_of(packages: Packages) -> tuple[str, ...]:
     """The packages that hold a branch, there or gone with their configuration left, which still holds it."""
-    return tuple(
-        name for name, each in sorted(packages.items()) if name.startswith(_PIN) and each.status != "not-installed"
-    )
+    return tuple(name for name, each in sorted(packages.items()) if _is_pin(name) and each.status != "not-installed")
 
 
 def upstream_of(version: str) -> str | None:
@@ -211,6 +208,10 @@ def branch_of_pin(name: str) -> str:
 def _only(values: Iterable[str]) -> str | None:
     found = set(values)
     return found.pop() if len(found) == 1 else None
+
+
+def _is_pin(name: str) -> bool:
+    return name.startswith(_PIN)
 
 
 def _is_driver(package: Package) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ._settings import SettingsError
 
+_BACKUP_SUFFIX = ".mlrig.save"
+
 
 def read_if_there(path: Path) -> str | None:
     """The text of a file, with its ends of lines as they are, or None where there is no file."""
@@ -62,6 +64,20 @@ def replace(path: Path, text: str | None, mode: int = 0o644, owner: tuple[int, i
             _sync_folder(path.parent)
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
+
+
+def replace_keeping_first(path: Path, text: str) -> None:
+    """As `replace`, for a file that is not ours: its mode and owner stay, and beside it what it was the first time."""
+    found = read_if_there(path)
+    if found is None:
+        replace(path, text)
+        return
+    status = path.stat()
+    mode, owner = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
+    backup = path.with_name(path.name + _BACKUP_SUFFIX)
+    if not backup.exists():
+        replace(backup, found, mode, owner)
+    replace(path, text, mode, owner)
 
 
 def _sync_folder(folder: Path) -> None:

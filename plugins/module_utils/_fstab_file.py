@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._apt import Runner
-from ._files import read_if_there, refuse_if_unwritable, replace
+from ._files import read_if_there, refuse_if_unwritable, replace_keeping_first
 from ._fstab import Row, parse
 from ._settings import SettingsError
 
 FSTAB = "/etc/fstab"
-BACKUP_SUFFIX = ".mlrig.save"
 _SEVERE = re.compile(r"\s+\[E\] (.*)")
 _UNREADABLE = "parse error at"
 
@@ -70,15 +69,7 @@ class FstabFile:
 
     def write(self, text: str) -> None:
         """Replace the file; what it was before the first time stays beside it."""
-        path = self.path
-        found = path.stat() if path.exists() else None
-        backup = path.with_name(path.name + BACKUP_SUFFIX)
-        if found and not backup.exists():
-            replace(backup, self.read(), found.st_mode & 0o7777, (found.st_uid, found.st_gid))
-        if found:
-            replace(path, text, found.st_mode & 0o7777, (found.st_uid, found.st_gid))
-        else:
-            replace(path, text)
+        replace_keeping_first(self.path, text)
         if (self.root / "run/systemd/system").is_dir():
             self.run("systemctl", "daemon-reload")  # it has made units of the rows, and unmounts by them too
 

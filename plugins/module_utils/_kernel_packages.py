@@ -51,11 +51,12 @@ def kernel_packages(
     host: DriverHost, choice: Choice, candidates: Mapping[str, str | None], archive: Archive
 ) -> KernelPackages:
     """The packages for this host. Prebuilt ones are taken where the newest kernel has them."""
-    prebuilt = host.kernels[-1:] and _find_prebuilt(host, choice, candidates, archive)
     # What is built here and may be loaded stays: a driver changes only when that is asked for.
     built_here = host.has(choice.module) and (host.secure_boot.key == "enrolled" or not host.secure_boot.enforced)
-    if prebuilt and not built_here:
-        return KernelPackages(dict.fromkeys(prebuilt), prebuilt=True)
+    if host.kernels and not built_here:
+        prebuilt = _find_prebuilt(host, choice, candidates, archive)
+        if prebuilt:
+            return KernelPackages(dict.fromkeys(prebuilt), prebuilt=True)
     headers = {
         name: version
         for name, version in _headers(host).items()

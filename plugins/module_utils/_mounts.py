@@ -36,6 +36,13 @@ def read_mounts(root: Path) -> Mapping[str, Mount]:
     return {mount.path: mount for mount in mounts}
 
 
+def innermost(mounts: Mapping[str, Mount], path: str) -> Mount | None:
+    """The mount that a path is on."""
+    parents = {path, *(str(each) for each in Path(path).parents)}
+    fitting = [mount for name, mount in mounts.items() if name in parents]
+    return max(fitting, key=lambda mount: len(mount.path)) if fitting else None
+
+
 def _parse(line: str) -> Mount:
     mine, _dash, shared = line.partition(" - ")
     _number, _parent, device, _root, path, flags, *_propagation = mine.split(" ")

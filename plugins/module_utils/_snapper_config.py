@@ -18,7 +18,7 @@ from pathlib import Path
 from ._apt import Runner
 from ._apt import run as run_command
 from ._btrfs import find_obstacle, is_subvolume
-from ._files import read_if_there, refuse_if_unwritable, replace
+from ._files import read_if_there, refuse_if_unwritable, replace_keeping_first
 from ._settings import RequestError, Settings, SettingsError
 from ._snapper_request import SnapperConfig
 from ._sysconfig_text import read_value, read_values, set_value
@@ -27,7 +27,6 @@ PROGRAM = "/usr/bin/snapper"
 _DEFAULTS = "/etc/default/snapper"
 _APT_HOOK = "/etc/apt/apt.conf.d/80snapper"
 _TEMPLATES = ("/etc/snapper/config-templates/default", "/usr/share/snapper/config-templates/default")
-_BACKUP_SUFFIX = ".mlrig.save"
 _PRIVATE = 0o027  # old files may hold what was closed to others since
 
 
@@ -73,13 +72,7 @@ class SnapperPlan:
             raise SettingsError(f"cannot make the subvolume {subvolume}: {output.text.strip()}")
 
     def _write(self, name: str, text: str) -> None:
-        path = self.path(name)
-        found = read_if_there(path)
-        mode = 0o644 if found is None else path.stat().st_mode & 0o7777
-        backup = path.with_name(path.name + _BACKUP_SUFFIX)
-        if found is not None and not backup.exists():
-            replace(backup, found, mode)
-        replace(path, text, mode)
+        replace_keeping_first(self.path(name), text)
 
 
 def make_plan(

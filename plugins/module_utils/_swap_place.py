@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ._fstab import Row
-from ._mounts import Mount, read_mounts
+from ._mounts import Mount, innermost, read_mounts
 from ._settings import RequestError, SettingsError
 from ._swap_request import SwapFile
 from ._swap_space import read_header
@@ -50,10 +50,10 @@ def find_mount(path: str, root: Path, rows: Sequence[Row]) -> Mount:
     for row in rows:
         if row.path in parents and row.path not in mounts:
             raise SettingsError(f"{path} cannot be looked at: {row.path}, where it is to be, is not mounted")
-    fitting = [mount for name, mount in mounts.items() if name in parents]
-    if not fitting:
+    mount = innermost(mounts, path)
+    if mount is None:
         raise SettingsError(f"{path}: the kernel does not tell what is mounted there")
-    return max(fitting, key=lambda mount: len(mount.path))
+    return mount
 
 
 def refuse_misfit(wanted: SwapFile, path: Path, mount: Mount) -> None:
