@@ -79,7 +79,7 @@ def _find_prebuilt(
         name
         for kind in host.kernel_kinds
         if host.has(name := _prebuilt_name(choice, kind))
-        or _abi(candidates.get(name)) == _abi(host.packages[f"linux-image-{kind}"].version)
+        or (candidates.get(name) and _abi(candidates[name]) == _abi(host.packages[f"linux-image-{kind}"].version))
     )
     names = [*metapackages, newest]
     for kernel in host.kernels[:-1]:

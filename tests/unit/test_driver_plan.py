@@ -177,6 +177,13 @@ def test_prebuilt_modules_come_with_no_other_kernel(ubuntu: DriverHost) -> None:
     assert plan["packages"][1:] == [{"name": PREBUILT[1], "allow": ["linux-(modules|objects|signatures)-nvidia-"]}]
 
 
+def test_a_metapackage_that_apt_does_not_know_is_not_asked_for(ubuntu: DriverHost) -> None:
+    """Although the version of the kernel's own tells no ABI either."""
+    ubuntu.install(f"linux-image-{HWE}", "7.0.0.29.29")
+    ubuntu.candidates = {name: version for name, version in FITTING.items() if name != PREBUILT[0]}
+    assert ubuntu.plan(**UBUNTU)["kernel_packages"] == [PREBUILT[1]]
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_an_older_kernel_has_prebuilt_modules_where_they_fit_the_driver(ubuntu: DriverHost, *, fits: bool) -> None:
     ubuntu.add_kernel("7.0.0-28-generic")
