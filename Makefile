@@ -65,7 +65,7 @@ vm-down: $(VENV) ## remove all virtual machines of this checkout; their images s
 	@trap '$(FORGET_CONNECTIONS)' EXIT; $(VM) down
 
 test-vm: $(VENV) ## test on virtual machines of both shapes (SHAPE=btrfs or ext4: one of them)
-	@trap '$(FORGET_CONNECTIONS)' EXIT; pytest tests/vm $(if $(SHAPE),--shape $(SHAPE))
+	@trap '$(FORGET_CONNECTIONS)' EXIT; printf '%s\n' $(or $(SHAPE),btrfs ext4) | xargs --replace --max-procs=2 tests/tools/logged vm-{} pytest --verbose tests/vm --shape {}
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generate

@@ -108,7 +108,7 @@ def _entry(disk: DataDisk, device: BlockDevice) -> dict[str, Any]:
 
 
 def _refusal(disk: DataDisk, device: BlockDevice, signatures: list[Signature]) -> str:
-    found = ", ".join(map(str, signatures))
+    found = ", ".join(dict.fromkeys(map(str, signatures)))  # a GPT has two
     hints = [f"If that may be lost: {_wipe(device)}"]
     if len(signatures) == 1 and signatures[0].type == disk.filesystem and signatures[0].uuid:
         hints.insert(0, f"To use it as it is, add uuid: {signatures[0].uuid}")

@@ -1,4 +1,4 @@
-"""The virtual machine itself: what it is made of, and that it outlives a reboot and a power cut."""
+"""The virtual machine itself: what it is made of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from pathlib import Path
 
 from ansible_collections.mlrig.workstation.tests.hosts.vm.disks import data_files
 from ansible_collections.mlrig.workstation.tests.hosts.vm.machine import Machine
-from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import say
-
-from .conftest import Uncaptured
 
 MOUNTED = {
     "btrfs": {"/": ("btrfs", "/@"), "/home": ("btrfs", "/@home"), "/boot/efi": ("vfat", "/")},
@@ -74,23 +71,3 @@ def test_evidence(machine: Machine, tmp_path: Path) -> None:
     assert kept.endswith("serial.log, screen.png")
     assert "Welcome to" in (tmp_path / "failed/serial.log").read_text(errors="replace")
     assert (tmp_path / "failed/screen.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_reboot(machine: Machine, uncaptured: Uncaptured) -> None:
-    before = machine.boot_id()
-    with uncaptured():
-        say(f"SSH answers {machine.reboot():.0f} s after 'reboot'")
-    assert machine.boot_id() not in {None, before}
-
-
-def test_power_cut(machine: Machine, uncaptured: Uncaptured) -> None:
-    """What was written survives; what was only in memory does not."""
-    before = machine.boot_id()
-    machine.ssh("echo here > kept && sync && echo here > lost")
-    machine.cut_power()
-    assert machine.boot_id() is None
-    with uncaptured():
-        say(f"SSH answers {machine.start():.0f} s after the power came back")
-    assert machine.boot_id() not in {None, before}
-    assert machine.ssh("cat kept") == "here\n"
-    assert machine.ssh("cat lost 2>/dev/null || true") == ""

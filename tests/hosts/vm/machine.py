@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -34,17 +35,19 @@ class MachineError(Exception):
     """What a machine does not do; the text is for the user."""
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> None:
+def run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MachineError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
+        raise MachineError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
 
 
 class Machine:
     """All it knows is in its folder, so that another process can go on with it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processors: int = 2) -> None:
         self.folder = folder
+        self.processors = processors
         self.inventory = folder / "inventory/hosts.yml"
         self.serial_log = folder / "serial.log"
         self.monitor = folder / "monitor"
@@ -68,6 +71,13 @@ class Machine:
         for name in ("data", "system"):
             run(*new_disk, "-F", "raw", "-b", image / f"{name}.raw", self.folder / f"{name}.qcow2")
 
+    def was_never_written(self, disk: str) -> bool:
+        """Whether a disk has its image's content, and not one block, even of the same content, of its own."""
+        overlay, image = self.folder / f"{disk}.qcow2", self.image / f"{disk}.raw"
+        run("qemu-img", "compare", "--force-share", "-f", "raw", "-F", "qcow2", image, overlay)
+        blocks = json.loads(run("qemu-img", "map", "--force-share", "--output=json", overlay))
+        return all(block["depth"] == 1 for block in blocks)
+
     @property
     def pid(self) -> int | None:
         """QEMU's, if it runs: another process may bear the number by now."""
@@ -81,7 +91,7 @@ class Machine:
         """Switch it on, and return the seconds until SSH answers."""
         started = time.monotonic()
         run(
-            *qemu.command(qemu.accelerator(self.image)),
+            *qemu.command(qemu.accelerator(self.image), self.processors),
             *qemu.disk("system", 1),
             *qemu.disk("blank", 2),
             *qemu.disk("data", 3),
@@ -142,9 +152,9 @@ class Machine:
             return ""
         return done.stdout
 
-    def _wait_for_boot(self, other_than: str | None = None) -> None:
+    def _wait_for_boot(self) -> None:
         end = time.monotonic() + SECONDS_TO_BOOT
-        while self.boot_id() in {None, other_than}:
+        while self.boot_id() is None:
             if self.pid is None:
                 raise MachineError(f"QEMU has ended; the end of {self.serial_log}:\n{self.last_words()}")
             if time.monotonic() > end:
@@ -156,15 +166,12 @@ class Machine:
     def last_words(self) -> str:
         return self.serial_log.read_text(errors="replace")[-3000:] if self.serial_log.exists() else "(nothing)"
 
-    def reboot(self) -> float:
-        """Restart the system, and return the seconds until SSH answers again."""
-        before = self.boot_id()
-        if before is None:
-            raise MachineError("a machine that does not answer cannot be asked to reboot")
-        started = time.monotonic()
-        self._try("sudo systemctl reboot")
-        self._wait_for_boot(other_than=before)
-        return time.monotonic() - started
+    def plug_in_disk(self, name: str) -> None:
+        """One more NVMe disk, while the system runs. It forgets what is written to it."""
+        monitor.execute(self.monitor, "blockdev-add", driver="null-co", **{"node-name": name}, size=BLANK_GB << 30)
+        monitor.execute(
+            self.monitor, "device_add", driver="nvme", drive=name, serial=f"mlrig-{name}", bus=qemu.FREE_SLOT
+        )
 
     def shut_down(self) -> None:
         self._try("sudo systemctl poweroff")

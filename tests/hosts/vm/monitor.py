@@ -27,7 +27,7 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def execute(monitor: Path, command: str, **arguments: str) -> Any:
+def execute(monitor: Path, command: str, **arguments: str | int) -> Any:
     with _short(monitor) as address, socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS_TO_ANSWER)
         connection.connect(address)

@@ -15,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[2] / ".cache/vm"
 EMULATION = "tcg,thread=multi"
 SECONDS_FOR_KVM = 30
+# For a disk that is plugged in while the system runs.
+FREE_SLOT = "free-slot"
 FIRMWARE = Path("/usr/share/OVMF")
 PACKAGES = ("ovmf", "qemu-system-x86", "qemu-utils")
 
@@ -47,14 +49,14 @@ def new_variables(path: Path) -> None:
     shutil.copyfile(FIRMWARE / "OVMF_VARS_4M.fd", path)
 
 
-def command(accelerator: str) -> list[str | Path]:
+def command(accelerator: str, processors: int = 2) -> list[str | Path]:
     """A machine without disks; its files are in the folder in which this runs."""
     return [
         *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35", "-accel", accelerator),
-        *("-cpu", "max", "-smp", "2", "-m", "4096"),
+        *("-cpu", "max", "-smp", str(processors), "-m", "4096"),
         *("-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE / 'OVMF_CODE_4M.fd'}"),
         *("-drive", "if=pflash,format=raw,file=variables.fd"),
-        *("-device", "virtio-rng-pci"),
+        *("-device", "virtio-rng-pci", "-device", f"pcie-root-port,id={FREE_SLOT}"),
         *("-chardev", "file,id=serial,path=serial.log,append=on", "-serial", "chardev:serial"),
     ]
 
