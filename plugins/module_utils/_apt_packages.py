@@ -39,6 +39,7 @@ class PackagesPlan:
     def apply(self) -> None:
         fault = self._finish() if self.comparison.unfinished or was_interrupted(self.root) else None
         self._change()
+        self._tell_versions()
         if fault is not None:
             self._tell_left(fault)
 
@@ -64,11 +65,12 @@ class PackagesPlan:
             if compare(self.request, read_packages(self.run)).differing:
                 raise
             self.settings.warnings.append(str(failure))
-        self._tell_versions()
         _record_more(self.settings, transaction, changes)
 
     def _tell_versions(self) -> None:
-        """Of what is there now, and was not told apart from others that would have done, the version was wanted."""
+        """Of what is there now, by whatever step, and was not told apart from others that would have done, the version
+        was wanted.
+        """
         met = _compare(self.request, self.run).met
         for position, each in enumerate(self.settings.records):
             if each.action == "changed" and each.expected is not None and met.get(each.id) is not None:

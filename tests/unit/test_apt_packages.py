@@ -236,6 +236,18 @@ def test_an_interrupted_dpkg_is_finished_first(host: Host) -> None:
     assert not apt.packages(packages=["htop"]).differing
 
 
+def test_a_package_that_the_repair_brings_has_its_version(host: Host) -> None:
+    """The power was cut while dpkg unpacked what is asked for."""
+    journal = host.write(JOURNAL, "")
+
+    def finish(command: tuple[str, ...]) -> str:
+        journal.unlink(missing_ok=True)
+        return "Inst tree [2.2-1] (2.2-1 Debian:13 [amd64])\n" if "tree=2.2-1" in command else ""
+
+    apt = FakeApt(host, {"tree": "2.2-1/half-installed"}, {"tree": "2.2-1"}, finish)
+    assert told(apt.packages(packages=["tree"]))["tree"] == ("2.2-1", "half-installed", "changed")
+
+
 def test_what_must_be_unpacked_again_is_at_its_own_version(host: Host) -> None:
     def repair(command: tuple[str, ...]) -> str:
         return "Inst nvidia-open [590-1] (590-1 N [amd64])\n" if "nvidia-open=590-1" in command else ""
