@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -56,6 +57,17 @@ def nothing_lost(machine: Machine) -> Generator[None]:
     assert machine.ssh(picture) == before
 
 
+@contextmanager
+def fault(machine: Machine, make: str, mend: str) -> Generator[None]:
+    """Something that is wrong on the machine until the end of the test."""
+    machine.ssh(f"sudo sh -ec {shlex.quote(make)}")
+    try:
+        with nothing_lost(machine):
+            yield
+    finally:
+        machine.ssh(f"sudo sh -ec {shlex.quote(mend)}")
+
+
 def test_a_disk_that_is_not_blank_is_refused(machine: Machine, host: Host) -> None:
     for disk, *parts in (
         (f"{DISK}-data", "must be blank", "has gpt"),
@@ -69,30 +81,27 @@ def test_a_disk_that_is_not_blank_is_refused(machine: Machine, host: Host) -> No
 
 
 def test_a_syntax_error_in_fstab(machine: Machine, host: Host) -> None:
-    machine.ssh("sudo sh -c 'cp --preserve /etc/fstab /root; echo UUID=1 /broken >>/etc/fstab'")
-    with nothing_lost(machine):
+    make, mend = "cp --preserve /etc/fstab /root; echo UUID=1 /broken >>/etc/fstab", "mv /root/fstab /etc/fstab"
+    with fault(machine, make, mend):
         for module in ("data_disks", "mount_options", "swap_file"):
             said = refusal(host, module, **REQUESTS[module])
             assert re.search("/etc/fstab line [0-9]+ must have a source, a path and a type at least", said), said
-    machine.ssh("sudo cp --preserve /root/fstab /etc/fstab")
 
 
 def test_a_read_only_root(machine: Machine, host: Host) -> None:
     # No other program has a file open to write.
-    machine.ssh("sudo sh -ec 'systemctl stop unattended-upgrades; journalctl --relinquish-var; mount -o remount,ro /'")
-    with nothing_lost(machine):
+    make = "systemctl stop unattended-upgrades; journalctl --relinquish-var; mount -o remount,ro /"
+    mend = "mount -o remount,rw /; journalctl --flush; systemctl start unattended-upgrades"
+    with fault(machine, make, mend):
         for module, options in REQUESTS.items():
             said = refusal(host, module, **options)
             assert "read-only" in said.lower(), said
-    machine.ssh("sudo sh -ec 'mount -o remount,rw /; journalctl --flush; systemctl start unattended-upgrades'")
 
 
 def test_a_full_root(machine: Machine, shape: str, host: Host) -> None:
     if shape == "btrfs":
         pytest.skip("btrfs keeps small files with its metadata, for which there is room on a full disk")
-    machine.ssh(f"sudo sh -c '{FILL}'")
-    with nothing_lost(machine):
+    with fault(machine, FILL, "rm /filler"):
         for module, options in REQUESTS.items():
             said = refusal(host, module, **options)
             assert re.search("No space left on device|has less than|must leave", said), said
-    machine.ssh("sudo rm /filler")

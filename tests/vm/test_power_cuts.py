@@ -68,7 +68,7 @@ PACKAGE = Point(
     "dpkg --audit && tree --version",
     before="apt-get --quiet=2 --yes purge tree",
 )
-# No power comes back after the kernel command line was set: that reboot is the role's, in test_site.
+# The command line comes last: a machine that has booted with it would need no reboot by test_site's first run.
 POINTS = {"btrfs": [PACKAGE, FSTAB, DROP_IN], "ext4": [FSTAB, SWAP, MENU]}
 
 

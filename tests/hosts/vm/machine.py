@@ -133,7 +133,7 @@ class Machine:
 
     def ssh(self, remote: str) -> str:
         """Run something there, and return what it printed."""
-        done = subprocess.run(self.ssh_command(remote), capture_output=True, text=True, check=False)
+        done = self._run_ssh(remote)
         if done.returncode:
             raise MachineError(f"{remote!r} failed on the machine with exit code {done.returncode}: {done.stderr}")
         return done.stdout
@@ -145,12 +145,20 @@ class Machine:
     def _try(self, remote: str) -> str:
         """Run something short there that may fail, or be cut off by a restart."""
         try:
-            done = subprocess.run(
-                self.ssh_command(remote), capture_output=True, text=True, check=False, timeout=SECONDS_TO_ANSWER
-            )
+            return self._run_ssh(remote, timeout=SECONDS_TO_ANSWER).stdout
         except subprocess.TimeoutExpired:
             return ""
-        return done.stdout
+
+    def _run_ssh(self, remote: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        # With an input of its own: ssh makes its input non-blocking for all who share it, and Ansible refuses that.
+        return subprocess.run(
+            self.ssh_command(remote),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
 
     def _wait_for_boot(self) -> None:
         end = time.monotonic() + SECONDS_TO_BOOT
