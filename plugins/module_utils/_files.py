@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ._settings import SettingsError
@@ -63,6 +64,8 @@ def replace(path: Path, text: str | None, mode: int = 0o644, owner: tuple[int, i
         if path.parent.is_dir():
             _sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -82,11 +82,11 @@ def test_old_text_survives_a_write_that_fails(host: Host) -> None:
     assert host.read(NAME) == "old\n"
 
 
-def test_old_text_survives_a_full_disk(host: Host) -> None:
+def test_old_text_survives_a_full_disk_and_no_draft_is_left(host: Host) -> None:
     host.write(NAME, "old\n")
     with full_disk(), pytest.raises(SettingsError, match=r"cannot write .*99-mlrig.conf: File too large"):
         replace(host.path(NAME), "new\n")
-    assert host.read(NAME) == "old\n"
+    assert host.texts() == {str(host.path(NAME)): b"old\n"}
 
 
 def test_link_to_dev_null_is_replaced_by_a_file(host: Host) -> None:
