@@ -42,6 +42,14 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def process_state(pid: int) -> str | None:
+    """The letter of proc_pid_stat(5), or None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 class Machine:
     """All it knows is in its folder, so that another process can go on with it."""
 
@@ -193,7 +201,8 @@ class Machine:
         """End QEMU at once. What the system has not yet written to its disks is lost."""
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
-            while self.pid is not None:
+            # It has let go of its files when it is a zombie, and not when its memory is gone.
+            while process_state(pid) not in {None, "Z", "X"}:
                 time.sleep(0.05)
         self.monitor.unlink(missing_ok=True)
 
