@@ -1,0 +1,139 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""uv projects: locked, in step with the lock, and whole; compared, and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ._apt import Runner
+from ._settings import InputError, RequestError, Setting, Settings, SettingsError
+from ._uv_command import Uv, environment_of
+from ._uv_environment import ENVIRONMENT
+from ._uv_environment import IN_STEP as ENVIRONMENT_IN_STEP
+from ._uv_lock import IN_STEP as LOCK_IN_STEP
+from ._uv_lock import LOCK
+from ._uv_mend import mend
+from ._uv_owner import Owner, locate, owners_runner, refuse_if_closed
+from ._uv_request import UvProject
+from ._uv_situation import PYPROJECT, Situation, look
+
+_INSTALLED = "installed"
+
+
+@dataclass
+class ProjectPlan:
+    """One project: what was found, the records of it, and how it is mended."""
+
+    project: UvProject
+    owner: Owner
+    folder: Path
+    uv: Uv
+    damage: str
+    settings: Settings
+    situation: Situation = field(default_factory=Situation)
+    records: list[Setting] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Compare, and record. What cannot be told of one project keeps none of the others from being looked at."""
+        try:
+            self.situation = look(self.uv, self.owner, self.folder, self.damage)
+            if self.situation.differs:
+                refuse_if_closed(self.owner, self.folder, LOCK, ENVIRONMENT)
+        except RequestError:
+            raise
+        except (SettingsError, OSError) as error:
+            self._fail(str(error))
+        else:
+            self._record()
+
+    def leave(self, reason: str) -> None:
+        self.settings.skip(self._id(ENVIRONMENT), "persisted", ENVIRONMENT_IN_STEP, None, reason)
+
+    def apply(self) -> None:
+        if not any(each.action == "changed" for each in self.records):
+            return
+        try:
+            changes = mend(self.uv, self.owner, self.folder, self.situation, self.damage)
+        except (SettingsError, OSError) as error:
+            for each in self.records:
+                if each.action == "changed":
+                    self.settings.amend(each, "failed", str(error))
+            return
+        told = {each.id for each in self.records}
+        for change in changes:  # those that could not be told before there was a lock
+            if self._id(ENVIRONMENT, change.name) not in told:
+                self._compare(self._id(ENVIRONMENT, change.name), change.after, change.before)
+
+    def _id(self, *names: str) -> str:
+        return "/".join((str(self.folder), *names))
+
+    def _compare(self, setting_id: str, expected: str | None, actual: str | None, reason: str | None = None) -> None:
+        self.records.append(self.settings.compare(setting_id, "persisted", expected, actual, reason=reason))
+
+    def _fail(self, reason: str) -> None:
+        self.settings.fail(self._id(LOCK), "persisted", LOCK_IN_STEP, None, reason)
+        self.settings.skip(self._id(ENVIRONMENT), "persisted", ENVIRONMENT_IN_STEP, None, f"see {LOCK}")
+
+    def _record(self) -> None:
+        found = self.situation
+        if found.writes_pyproject:
+            self._compare(self._id(PYPROJECT), "written", None)
+        if found.interpreter is None:
+            self._compare(self._id(LOCK), LOCK_IN_STEP, found.lock.actual, found.lock.fault)
+        else:
+            self.settings.skip(self._id(LOCK), "persisted", LOCK_IN_STEP, None, str(found.untold))
+        environment = found.environment
+        self._compare(self._id(ENVIRONMENT), ENVIRONMENT_IN_STEP, environment.actual, found.untold)
+        for change in environment.changes:
+            self._compare(self._id(ENVIRONMENT, change.name), change.after, change.before)
+        for package in found.damaged.values():
+            self._compare(self._id(ENVIRONMENT, package.name), package.version, package.actual, package.summary)
+
+
+@dataclass
+class ProjectsPlan:
+    program: str
+    is_installed: bool
+    settings: Settings = field(default_factory=Settings)
+    plans: list[ProjectPlan] = field(default_factory=list)
+
+    def apply(self) -> None:
+        if not self.is_installed:
+            raise SettingsError(f"there is no {self.program}: install uv first")
+        for plan in self.plans:
+            plan.apply()
+            self.settings.warnings += plan.uv.warnings
+
+
+def make_plan(
+    projects: Sequence[UvProject],
+    program: str,
+    damage: str,
+    *,
+    check_mode: bool,
+    make_runner: Callable[[Owner, Path, Mapping[str, str]], Runner] = owners_runner,
+) -> ProjectsPlan:
+    """Look at all of them, compare, and say what to do. Changes nothing.
+
+    damage: what of installed files is compared, `sizes`, `hashes` or `none`.
+    """
+    plan = ProjectsPlan(program, Path(program).exists())
+    plan.settings.compare(program, "persisted", _INSTALLED, _INSTALLED if plan.is_installed else None)
+    places: dict[Path, str] = {}
+    for project in projects:
+        owner, folder = locate(project.path, project.owner, project.where)
+        if folder in places:
+            raise InputError(f"{project.where}.path", f"must not repeat {places[folder]}", project.path)
+        places[folder] = project.where
+        uv = Uv(program, project, make_runner(owner, folder, environment_of(project)), check_mode)
+        plan.plans.append(ProjectPlan(project, owner, folder, uv, damage, plan.settings))
+    for each in plan.plans:
+        if plan.is_installed:
+            each.look()
+        else:
+            each.leave(f"it takes {program}, which is not there yet")
+    return plan
