@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ._uv_request import normalise
 
+SITE_PACKAGES = "lib/python3.*/site-packages"
 _DIST_INFO = re.compile(r"(?P<name>[^~-][^-]*)-(?P<version>[^-]+)\.dist-info")
 _TOLD = 3
 
@@ -47,7 +48,7 @@ def find_damage(environment: Path, *, hashes: bool) -> dict[str, Installed]:
     A file that several packages brought is right when it is as one of them had it: the last one wrote over it.
     """
     damaged: dict[str, Installed] = {}
-    for site in sorted(environment.glob("lib/python3.*/site-packages")):
+    for site in sorted(environment.glob(SITE_PACKAGES)):
         claims: dict[str, dict[_Claim, None]] = {}
         claimed_by: list[tuple[Installed, list[str]]] = []
         for package, folder in _installed(site):

@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ._files import read_if_there
 from ._settings import RequestError, SettingsError
 from ._uv_command import Uv, read_answer
+from ._uv_damage import SITE_PACKAGES
 from ._uv_failure import refuse_ignored_settings
 from ._uv_lock import LOCK, Lock
 from ._uv_owner import Owner, acting_as
 
 ENVIRONMENT = ".venv"
 IN_STEP = f"in step with {LOCK}"
+_CONFIGURATION = "pyvenv.cfg"
 _OTHERS = f"not in step with {LOCK}"
 
 
@@ -53,13 +56,14 @@ def find_fault(environment: Path) -> str | None:
     Raises SettingsError for what is no environment at all.
     """
     if not environment.is_dir():
-        if environment.exists():
+        if os.path.lexists(environment):
             raise SettingsError(f"{environment} is in the way, as it is no folder: move it away")
         return None
-    if (environment / "pyvenv.cfg").is_file() or not any(environment.iterdir()):
+    if "home" in _read_configuration(environment) or not any(environment.iterdir()):
         return None
-    if any(environment.glob("lib/python3.*/site-packages")) or (environment / "bin" / "python").is_symlink():
-        return "without its pyvenv.cfg"
+    is_one = any(environment.glob(SITE_PACKAGES)) or os.path.lexists(environment / "bin" / "python")
+    if is_one or (environment / _CONFIGURATION).is_file():
+        return f"without its {_CONFIGURATION}"
     raise SettingsError(f"{environment} is in the way, as it is no Python environment: move it away")
 
 
@@ -93,12 +97,13 @@ def look_at_environment(uv: Uv, folder: Path, lock: Lock, fault: str | None) -> 
     return Environment(_OTHERS if changes else IN_STEP, changes=changes)
 
 
-def clear_environment(uv: Uv, owner: Owner) -> None:
+def clear_environment(uv: Uv, owner: Owner, folder: Path) -> None:
     """An empty one in place of one that uv cannot mend. What uv remembers of its interpreter may be wrong, too."""
     cache = Path(uv("cache", "dir").stdout.strip())
     with acting_as(owner):
         for remembered in cache.glob("interpreter-v*") if cache.is_absolute() else ():
             shutil.rmtree(remembered, ignore_errors=True)
+        (folder / ENVIRONMENT / _CONFIGURATION).touch()  # uv clears nothing that has none
     output = uv("venv", "--clear", ENVIRONMENT)
     if output.code:
         raise uv.failure(output)
@@ -131,6 +136,10 @@ def _is_same(path: str, other: Path) -> bool:
 def _describe(environment: Path, wanted: Mapping[str, Any]) -> str:
     if not (environment / "bin" / "python").exists():
         return "without its interpreter"
-    lines = (environment / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
-    values = {name.strip(): value.strip() for name, _equals, value in (line.partition("=") for line in lines)}
-    return f"of Python {values.get('version_info', 'unknown')}, where {wanted['python']['version']} is wanted"
+    version = _read_configuration(environment).get("version_info", "unknown")
+    return f"of Python {version}, where {wanted['python']['version']} is wanted"
+
+
+def _read_configuration(environment: Path) -> dict[str, str]:
+    lines = (read_if_there(environment / _CONFIGURATION) or "").splitlines()
+    return {name.strip(): value.strip() for name, _equals, value in (line.partition("=") for line in lines)}

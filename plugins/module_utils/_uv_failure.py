@@ -18,17 +18,16 @@ _NETWORK = re.compile(
 )
 _NO_INTERPRETER = re.compile(r"No interpreter found (?:for|at path) (?:Python )?`?(.+?)`?(?: in .*)?$", re.MULTILINE)
 _BROKEN_INTERPRETER = re.compile(r"(?:Querying Python at|Failed to inspect Python interpreter).*`(.+?)`")
+_PICTURE = re.compile(r"\s*(?:\d+ )?(?:\|.*)?")
 _SETTINGS = "during settings discovery"
 
 # What uv says, and what that means. The first that is found counts.
 _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"os error (?:28|122)\)"), "the disk is full, or a quota is used up"),
     (re.compile(r"os error (?:13|1|30)\)"), "it cannot be written or read by its owner"),
-    (re.compile(r"Failed to parse:? `?pyproject\.toml|" + _SETTINGS), "pyproject.toml is broken"),
-    (
-        re.compile(r"uses an unsupported schema version"),
-        "uv.lock was written by another version of uv",
-    ),
+    (re.compile(r"Failed to parse: .*pyproject\.toml"), "pyproject.toml is broken"),
+    (re.compile(_SETTINGS), "uv cannot read its settings, and would go on without them"),
+    (re.compile(r"uses an unsupported schema version"), "uv.lock was written by another version of uv"),
     (re.compile(r"incompatible with the project's Python requirement"), "that Python is not for this project"),
     (re.compile(r"^error: (?:Extra|Group) `", re.MULTILINE), "pyproject.toml has no such thing"),
     (re.compile(r"Hash mismatch"), "what the index serves is not what uv.lock names"),
@@ -75,11 +74,10 @@ def failure(output: Output, list_interpreters: Callable[[], tuple[str, ...]]) ->
 
 
 def explain(text: str) -> str:
-    """The lines of uv's output that tell why it failed."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    first = next((number for number, line in enumerate(lines) if line.startswith("error: ")), None)
-    if first is None:
-        first = next((number for number, line in enumerate(lines) if line.startswith("warning: ")), 0)
+    """The lines of uv's output that tell why it failed, without the pictures of where."""
+    lines = [line.rstrip() for line in text.splitlines() if not _PICTURE.fullmatch(line)]
+    begins = ("error: ", "warning: ")
+    first = next((number for begin in begins for number, line in enumerate(lines) if line.startswith(begin)), 0)
     told = [line for line in lines[first:] if not line.startswith("hint: ")]
     if len(told) > _LINES:
         told = [*told[: _LINES // 2], "...", *told[-_LINES // 2 :]]

@@ -32,14 +32,12 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
     if found.lock.state != "in step":
         make_lock(uv)
     if found.environment.must_be_cleared:
-        clear_environment(uv, owner)
-    damaged = list(found.damaged)
-    changes = _sync(uv, damaged)
-    # Files of an environment are often hard links into the cache, which is then damaged, too: first what the index
-    # has is asked for, and then the cache is made to forget. Most damage is mended before.
+        clear_environment(uv, owner, folder)
+    changes = _sync(uv, list(found.damaged))
+    # Files of an environment are often hard links into the cache, which is then damaged, too: what the index has is
+    # asked for, and as a last resort the cache is made to forget.
     for empties_cache in (False, True):
-        with acting_as(owner):
-            damaged = [name for name in _still(folder, damage) if name in damaged] if damaged else []
+        damaged = _find_damaged(owner, folder, damage)
         if damaged and empties_cache:
             uv("cache", "clean", *damaged)
         if damaged:
@@ -47,8 +45,11 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
     return changes
 
 
-def _still(folder: Path, damage: str) -> Sequence[str]:
-    return list(find_damage(folder / ENVIRONMENT, hashes=damage == "hashes"))
+def _find_damaged(owner: Owner, folder: Path, damage: str) -> list[str]:
+    if damage == "none":
+        return []
+    with acting_as(owner):
+        return list(find_damage(folder / ENVIRONMENT, hashes=damage == "hashes"))
 
 
 def _sync(uv: Uv, reinstall: Sequence[str], *, offline_first: bool = True) -> list[Change]:

@@ -22,6 +22,8 @@ from ._uv_request import UvProject
 from ._uv_situation import PYPROJECT, Situation, look
 
 _INSTALLED = "installed"
+_LOOKED_AT = "a project that can be looked at"
+_MENDED = "a project that can be mended"
 
 
 @dataclass
@@ -51,7 +53,7 @@ class ProjectPlan:
             self._record()
 
     def leave(self, reason: str) -> None:
-        self.settings.skip(self._id(ENVIRONMENT), "persisted", ENVIRONMENT_IN_STEP, None, reason)
+        self._skip(ENVIRONMENT, ENVIRONMENT_IN_STEP, reason)
 
     def apply(self) -> None:
         if not any(each.action == "changed" for each in self.records):
@@ -59,9 +61,10 @@ class ProjectPlan:
         try:
             changes = mend(self.uv, self.owner, self.folder, self.situation, self.damage)
         except (SettingsError, OSError) as error:
-            for each in self.records:
-                if each.action == "changed":
-                    self.settings.amend(each, "failed", str(error))
+            self.settings.fail(str(self.folder), "persisted", _MENDED, None, str(error))
+            for each in self.records:  # whether there is a lock now is read again
+                if each.id.startswith(self._id(ENVIRONMENT)):
+                    self.settings.amend(each, "skipped", f"see {self.folder}")
             return
         told = {each.id for each in self.records}
         for change in changes:  # those that could not be told before there was a lock
@@ -75,8 +78,12 @@ class ProjectPlan:
         self.records.append(self.settings.compare(setting_id, "persisted", expected, actual, reason=reason))
 
     def _fail(self, reason: str) -> None:
-        self.settings.fail(self._id(LOCK), "persisted", LOCK_IN_STEP, None, reason)
-        self.settings.skip(self._id(ENVIRONMENT), "persisted", ENVIRONMENT_IN_STEP, None, f"see {LOCK}")
+        self.settings.fail(str(self.folder), "persisted", _LOOKED_AT, None, reason)
+        self._skip(LOCK, LOCK_IN_STEP, reason)
+        self._skip(ENVIRONMENT, ENVIRONMENT_IN_STEP, reason)
+
+    def _skip(self, name: str, expected: str, reason: str) -> None:
+        self.settings.skip(self._id(name), "persisted", expected, None, reason)
 
     def _record(self) -> None:
         found = self.situation
@@ -85,7 +92,7 @@ class ProjectPlan:
         if found.interpreter is None:
             self._compare(self._id(LOCK), LOCK_IN_STEP, found.lock.actual, found.lock.fault)
         else:
-            self.settings.skip(self._id(LOCK), "persisted", LOCK_IN_STEP, None, str(found.untold))
+            self._skip(LOCK, LOCK_IN_STEP, str(found.untold))
         environment = found.environment
         self._compare(self._id(ENVIRONMENT), ENVIRONMENT_IN_STEP, environment.actual, found.untold)
         for change in environment.changes:
@@ -106,7 +113,6 @@ class ProjectsPlan:
             raise SettingsError(f"there is no {self.program}: install uv first")
         for plan in self.plans:
             plan.apply()
-            self.settings.warnings += plan.uv.warnings
 
 
 def make_plan(
@@ -129,7 +135,9 @@ def make_plan(
         if folder in places:
             raise InputError(f"{project.where}.path", f"must not repeat {places[folder]}", project.path)
         places[folder] = project.where
-        uv = Uv(program, project, make_runner(owner, folder, environment_of(project)), check_mode)
+        uv = Uv(
+            program, project, make_runner(owner, folder, environment_of(project)), check_mode, plan.settings.warnings
+        )
         plan.plans.append(ProjectPlan(project, owner, folder, uv, damage, plan.settings))
     for each in plan.plans:
         if plan.is_installed:
