@@ -102,7 +102,8 @@ class Uv:
         output = self.look("python", "list", "--only-installed", *_AS_JSON)
         try:
             found = json.loads(output.stdout)
-            return tuple(dict.fromkeys(f"{each['version']} ({each['path']})" for each in found))
+            paths = {each["version"]: each["path"] for each in reversed(found)}
+            return tuple(f"{version} ({path})" for version, path in reversed(paths.items()))
         except (ValueError, KeyError, TypeError):
             return ()
 

@@ -90,8 +90,8 @@ def _read_record(package: Installed, folder: Path, claims: dict[str, dict[_Claim
         if not path.endswith(".pyc"):  # Python's own cache
             paths.append(path)
             claims.setdefault(path, {})[digest, size] = None
-    if not paths:
-        package.faults.append(f"{folder.name}/RECORD is empty")
+    if not paths or not text.endswith("\n"):
+        package.faults.append(f"{folder.name}/RECORD is {'cut off' if paths else 'empty'}")
     return paths
 
 

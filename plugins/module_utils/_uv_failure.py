@@ -12,13 +12,14 @@ from ._apt import Output
 from ._settings import SettingsError
 
 _LINES = 10
+_LETTERS = 200
 _NETWORK = re.compile(
     r"error sending request|Request failed after|dns error|tcp connect error|Network connectivity is disabled"
     r"|because the network was disabled|operation timed out|HTTP status server error"
 )
 _NO_INTERPRETER = re.compile(r"No interpreter found (?:for|at path) (?:Python )?`?(.+?)`?(?: in .*)?$", re.MULTILINE)
 _BROKEN_INTERPRETER = re.compile(r"(?:Querying Python at|Failed to inspect Python interpreter).*`(.+?)`")
-_PICTURE = re.compile(r"\s*(?:\d+ )?(?:\|.*)?")
+_NOISE = re.compile(r"\s*(?:\d+ )?(?:\|.*)?|hint: .*|Using C.*|Resolved \d.*")
 _SETTINGS = "during settings discovery"
 
 # What uv says, and what that means. The first that is found counts.
@@ -75,10 +76,14 @@ def failure(output: Output, list_interpreters: Callable[[], tuple[str, ...]]) ->
 
 def explain(text: str) -> str:
     """The lines of uv's output that tell why it failed, without the pictures of where."""
-    lines = [line.rstrip() for line in text.splitlines() if not _PICTURE.fullmatch(line)]
+    lines = [_shorten(line.rstrip()) for line in text.splitlines() if not _NOISE.fullmatch(line)]
     begins = ("error: ", "warning: ")
     first = next((number for begin in begins for number, line in enumerate(lines) if line.startswith(begin)), 0)
-    told = [line for line in lines[first:] if not line.startswith("hint: ")]
+    told = lines[first:]
     if len(told) > _LINES:
         told = [*told[: _LINES // 2], "...", *told[-_LINES // 2 :]]
     return "\n".join(told).removeprefix("error: ").removeprefix("warning: ") or "it said nothing"
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= _LETTERS else f"{line[:_LETTERS]}..."

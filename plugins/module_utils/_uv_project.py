@@ -79,8 +79,9 @@ class ProjectPlan:
 
     def _fail(self, reason: str) -> None:
         self.settings.fail(str(self.folder), "persisted", _LOOKED_AT, None, reason)
-        self._skip(LOCK, LOCK_IN_STEP, reason)
-        self._skip(ENVIRONMENT, ENVIRONMENT_IN_STEP, reason)
+        first_line = reason.partition("\n")[0]
+        self._skip(LOCK, LOCK_IN_STEP, first_line)
+        self._skip(ENVIRONMENT, ENVIRONMENT_IN_STEP, first_line)
 
     def _skip(self, name: str, expected: str, reason: str) -> None:
         self.settings.skip(self._id(name), "persisted", expected, None, reason)
