@@ -86,7 +86,8 @@ def differing(settings: Settings) -> list[tuple[str, str | None, str | None]]:
 class FakeUv:
     """A project and a uv that knows no more than its answers. calls: what it was asked.
 
-    answers: by the words with which a call begins, without options; of several that fit, the longest.
+    answers: by how a call begins, of several that fit the longest; a call ends with an end of line. acts: what is done
+    before an answer, in the same way.
     """
 
     folder: Path
@@ -135,10 +136,10 @@ class FakeUv:
     def run(self, *command: str) -> Output:
         call = " ".join(command).replace(f"{self.program} ", "")
         self.calls.append(call)
-        for begin, act in self.acts.items():
-            if call.startswith(begin):
+        for begin, act in list(self.acts.items()):
+            if f"{call}\n".startswith(begin):
                 act()
-        begins = [begin for begin in self.answers if call.startswith(begin)]
+        begins = [begin for begin in self.answers if f"{call}\n".startswith(begin)]
         return self.answers[max(begins, key=len)] if begins else Output(0)
 
     def make_project(self) -> None:
