@@ -18,6 +18,7 @@ from ._uv_request import UvProject
 _DOWNLOADS, _NEVER = "UV_PYTHON_DOWNLOADS", "never"
 _AS_JSON = ("--output-format", "json")
 _NOWHERE = ".venv.mlrig-none"
+_COPIED = "uv's cache is on another file system than the project, so that packages are copied and lie on the disk twice"
 _FROM_CACHE = "the index cannot be reached; the versions are those that the cache knows"
 
 
@@ -76,11 +77,12 @@ class Uv:
     def sync(self, *arguments: str, offline_first: bool = True) -> Output:
         """Install what the lock names. What the cache has is the same to the last byte, and needs no network."""
         command = ("sync", "--frozen", *self.selection, *_AS_JSON, *arguments)
-        if offline_first:
-            output = self(*command, "--offline")
-            if not lacks_network(output):
-                return output
-        return self(*command)
+        output = self(*command, "--offline") if offline_first else None
+        if output is None or lacks_network(output):
+            output = self(*command)
+        if "Failed to hardlink files" in output.stderr:
+            self.warn(_COPIED)
+        return output
 
     def _ask(self, *arguments: str, away: bool) -> Output:
         elsewhere = ("env", f"UV_PROJECT_ENVIRONMENT={_NOWHERE}") if away else ()

@@ -25,6 +25,7 @@ _SETTINGS = "during settings discovery"
 # What uv says, and what that means. The first that is found counts.
 _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"os error (?:28|122)\)"), "the disk is full, or a quota is used up"),
+    (_NETWORK, "the index cannot be reached, and the cache does not suffice"),
     (re.compile(r"os error (?:13|1|30)\)"), "it cannot be written or read by its owner"),
     (re.compile(r"Failed to parse: .*pyproject\.toml"), "pyproject.toml is broken"),
     (re.compile(_SETTINGS), "uv cannot read its settings, and would go on without them"),
@@ -32,7 +33,6 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"incompatible with the project's Python requirement"), "that Python is not for this project"),
     (re.compile(r"^error: (?:Extra|Group) `", re.MULTILINE), "pyproject.toml has no such thing"),
     (re.compile(r"Hash mismatch"), "what the index serves is not what uv.lock names"),
-    (_NETWORK, "the index cannot be reached, and the cache does not suffice"),
     (re.compile(r"No solution found"), "no set of versions satisfies pyproject.toml"),
     (re.compile(r"Failed to build|build backend"), "a package could not be built"),
 )

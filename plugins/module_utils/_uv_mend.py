@@ -29,10 +29,10 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
     if found.lock.state == "corrupt":
         with acting_as(owner):
             set_aside(uv, folder)
+    if found.environment.must_be_cleared:  # even a lock is made with its interpreter
+        clear_environment(uv, owner, folder)
     if found.lock.state != "in step":
         make_lock(uv)
-    if found.environment.must_be_cleared:
-        clear_environment(uv, owner, folder)
     changes = _sync(uv, list(found.damaged))
     # Files of an environment are often hard links into the cache, which is then damaged, too: what the index has is
     # asked for, and as a last resort the cache is made to forget.

@@ -46,7 +46,9 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
         if uv.project.pyproject is None:
             raise SettingsError(f"{folder} has no {PYPROJECT}, and there is no text for one")
         lock = Lock("stale" if (folder / LOCK).exists() else "missing")
-        return Situation(writes_pyproject=True, lock=lock, untold=f"more can be told when {PYPROJECT} is there")
+        environment = _describe_untold(folder, fault)
+        untold = f"more can be told when {PYPROJECT} is there"
+        return Situation(writes_pyproject=True, lock=lock, environment=environment, untold=untold)
     try:
         lock, environment = _look(uv, folder, fault)
     except InterpreterBrokenError as error:
@@ -56,9 +58,8 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
     except InterpreterMissingError as error:
         if not uv.downloads_interpreters:
             raise
-        reason = f"more can be told when Python {error.wanted} is there"
-        state = "without a Python that fits" if (folder / ENVIRONMENT).is_dir() else None
-        return Situation(interpreter=error.wanted, environment=Environment(state), untold=reason)
+        untold = f"more can be told when Python {error.wanted} is there"
+        return Situation(interpreter=error.wanted, environment=_describe_untold(folder, fault), untold=untold)
     situation = Situation(lock=lock, environment=environment)
     if damage != "none" and environment.is_kept:
         with acting_as(owner):
@@ -66,6 +67,12 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
         changing = {change.name for change in environment.changes}
         situation.damaged = {name: each for name, each in found.items() if name not in changing}
     return situation
+
+
+def _describe_untold(folder: Path, fault: str | None) -> Environment:
+    """Of one that uv cannot judge yet."""
+    there = "not judged yet" if (folder / ENVIRONMENT).is_dir() else None
+    return Environment(fault or there, must_be_cleared=fault is not None)
 
 
 def _look(uv: Uv, folder: Path, fault: str | None) -> tuple[Lock, Environment]:

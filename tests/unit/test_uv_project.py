@@ -22,7 +22,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._settings import
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
-from .test_uv_failure import BROKEN_PYTHON, NO_PYTHON, OFFLINE, UNREACHABLE
+from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, OFFLINE, UNREACHABLE
 from .uv_host import PYPROJECT, FakeUv, listing
 
 LOCKED, SYNCED = "in step with pyproject.toml", "in step with uv.lock"
@@ -343,6 +343,34 @@ def test_a_new_project_gets_its_text(uv: FakeUv) -> None:
     assert found(uv, pyproject=PYPROJECT) == []
 
 
+def test_an_environment_that_would_mislead_uv_is_cleared_first(uv: FakeUv) -> None:
+    """With a new text, and with a new Python, too: else uv would install into the system."""
+    (uv.folder / ".venv/pyvenv.cfg").unlink()
+    (uv.folder / "pyproject.toml").unlink()
+    uv.acts["venv --clear .venv"] = uv.make_environment
+    assert found(uv, pyproject=PYPROJECT) == [
+        ("pyproject.toml", "written", None),
+        ("uv.lock", LOCKED, "not in step with pyproject.toml"),
+        (".venv", SYNCED, "without its pyvenv.cfg"),
+    ]
+    assert acts(uv) == ["venv --clear .venv", "lock", f"{SYNC} --offline"]
+
+
+def test_a_lock_is_made_after_a_broken_interpreter_is_gone(uv: FakeUv) -> None:
+    broken_interpreter(uv)
+    uv.answers[f"{AWAY}lock --check"] = STALE
+    uv.answers[f"{AWAY}{DRY_RUN}"] = uv.answers.pop(f"{AWAY}{CHECK}")
+    assert [name for name, _expected, _actual in found(uv)] == ["uv.lock", ".venv", ".venv/alpha"]
+    assert acts(uv) == ["venv --clear .venv", "lock", f"{SYNC} --offline"]
+
+
+def test_a_cache_on_another_file_system_is_told(uv: FakeUv) -> None:
+    drift(uv, ("beta", "1.0", "installed"))
+    uv.answers[SYNC] = uv.synced()._replace(stderr=DISK_FULL)
+    [warning] = uv.converge().warnings
+    assert warning.startswith(f"{uv.folder}: uv's cache is on another file system than the project")
+
+
 def test_a_users_own_text_stays(uv: FakeUv) -> None:
     (uv.folder / "pyproject.toml").write_text("# mine\n")
     assert found(uv, pyproject=PYPROJECT) == []
@@ -442,7 +470,8 @@ def test_a_python_is_downloaded_when_that_is_wanted(uv: FakeUv) -> None:
     uv.acts["python install"] = lambda: uv.answers.update({"lock --check": Output(0), CHECK: uv.synced()})
     entry = {"environment": {"UV_PYTHON_DOWNLOADS": "automatic"}}
     [record] = uv.converge(check_mode=True, **entry).differing
-    assert (record.id, record.reason) == (f"{uv.folder}/.venv", "more can be told when Python ==3.12.* is there")
+    assert (record.id, record.actual) == (f"{uv.folder}/.venv", "not judged yet")
+    assert record.reason == "more can be told when Python ==3.12.* is there"
     assert acts(uv) == []
     assert not uv.converge(**entry).failed
     assert acts(uv) == ["python install ==3.12.*", "lock", f"{SYNC} --offline"]

@@ -187,6 +187,15 @@ DAMAGES: dict[str, tuple[Callable[[Rig], object], list[tuple[str, str | None, st
         lambda rig: (rig.folder / ".venv/pyvenv.cfg").unlink(),
         [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
     ),
+    "interpreter broken, and pyproject edited": (
+        lambda rig: (break_interpreter(rig), edit(rig, "beta<2", "beta<1.1")),
+        [
+            ("uv.lock", LOCKED, "not in step with pyproject.toml"),
+            (".venv", SYNCED, "with an interpreter that does not work"),
+            (".venv/alpha", "1.0", None),
+            (".venv/beta", "1.0", None),
+        ],
+    ),
     "pyvenv.cfg and bin gone": (
         lambda rig: ((rig.folder / ".venv/pyvenv.cfg").unlink(), shutil.rmtree(rig.folder / ".venv/bin")),
         [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
