@@ -44,7 +44,8 @@ class ProjectPlan:
         try:
             self.situation = look(self.uv, self.owner, self.folder, self.damage)
             if self.situation.differs:
-                refuse_if_closed(self.owner, self.folder, LOCK, ENVIRONMENT)
+                locks = () if self.situation.lock.state == "in step" else (LOCK,)
+                refuse_if_closed(self.owner, self.folder, ENVIRONMENT, *locks)
         except RequestError:
             raise
         except (SettingsError, OSError) as error:

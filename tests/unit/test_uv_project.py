@@ -516,16 +516,27 @@ def test_a_member_of_a_workspace_is_refused(uv: FakeUv) -> None:
         uv.converge()
 
 
-@pytest.mark.parametrize("closed", ["", "uv.lock", ".venv"])
+@pytest.mark.parametrize(
+    ("act", "closed", "refused"),
+    [
+        (stale, "", True),
+        (stale, "uv.lock", True),
+        (stale, ".venv", True),
+        (damaged, ".venv", True),
+        (damaged, "uv.lock", False),
+        (lambda _uv: None, "", False),
+    ],
+)
 def test_what_cannot_be_written_is_named_before_any_change(
-    uv: FakeUv, monkeypatch: pytest.MonkeyPatch, closed: str
+    uv: FakeUv, monkeypatch: pytest.MonkeyPatch, act: Act, closed: str, *, refused: bool
 ) -> None:
-    drift(uv, ("beta", "1.0", "installed"))
+    act(uv)
     path = uv.folder / closed
     monkeypatch.setattr(os, "access", lambda asked, _mode: asked != path)
-    [failed] = uv.converge(check_mode=True).failed
+    failed = uv.converge(check_mode=True).failed
     name = pwd.getpwuid(os.geteuid()).pw_name
-    assert failed.reason == f"cannot write {path}: {name} may not, or its file system is read-only"
+    reason = f"cannot write {path}: {name} may not, or its file system is read-only"
+    assert [each.reason for each in failed] == ([reason] if refused else [])
     assert acts(uv) == []
 
 
