@@ -278,11 +278,11 @@ def test_what_cannot_be_mended_has_a_message_of_its_own(
     rig: Rig, act: Callable[[Rig], object], options: dict[str, Any], message: str
 ) -> None:
     act(rig)
-    before = listing(rig.folder)
-    for check_mode in (True, False):
+    for check_mode, folder in ((True, rig.root), (False, rig.folder)):
+        before = listing(folder)
         [failed] = rig.converge(check_mode=check_mode, **options).failed
         assert (failed.reason or "").replace(str(rig.folder), "PATH").startswith(message)
-    assert listing(rig.folder) == before
+        assert listing(folder) == before
 
 
 def test_killed_while_uv_works_the_next_run_converges(rig: Rig) -> None:
