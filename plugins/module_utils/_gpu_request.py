@@ -97,7 +97,7 @@ class GpuEntry:
 def parse_cards(cards: Sequence[Mapping[str, Any]], where: str = "cards") -> list[GpuEntry]:
     """Check a table of cards. It need not fit this host: no row must match, and boards of one name differ in range."""
     return [
-        GpuEntry(here, _parse_match(card.get("match"), f"{here}.match"), settings, required=False, clamp=True)
+        GpuEntry(here, parse_match(card.get("match"), f"{here}.match"), settings, required=False, clamp=True)
         for here, card, settings in _parse_rows(cards, where, frozenset({"match", "note"}))
     ]
 
@@ -107,7 +107,7 @@ def parse_entries(entries: Sequence[Mapping[str, Any]], where: str = "gpus") -> 
     return [
         GpuEntry(
             here,
-            _parse_match(entry.get("match"), f"{here}.match"),
+            parse_match(entry.get("match"), f"{here}.match"),
             settings,
             required=_parse_boolean(entry.get("required", True), f"{here}.required"),
         )
@@ -134,7 +134,7 @@ def _parse_rows(
         yield here, given, parsed
 
 
-def _parse_match(match: object, where: str) -> GpuMatch:
+def parse_match(match: object, where: str) -> GpuMatch:
     if match == "all":
         return GpuMatch()
     if not isinstance(match, Mapping):

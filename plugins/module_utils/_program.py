@@ -13,6 +13,11 @@ from pathlib import Path
 
 from ._gpu_configuration import CONFIGURATION
 from ._gpu_program import FAILED, WRONG_INPUT, apply, reset, status
+from ._run_arguments import EPILOG as RUN_EPILOG
+from ._run_arguments import SUMMARY as RUN_SUMMARY
+from ._run_arguments import add_arguments
+from ._run_command import RunError
+from ._run_program import run
 from ._settings import RequestError, SettingsError
 from ._snapshot_program import snapshot
 
@@ -23,7 +28,9 @@ mlrig gpu sets persistence mode, power limit, clock locks and compute mode of NV
 configures it, and makes it run at boot, after the driver was loaded again, and after resume.
 
 mlrig snapshot takes a snapshot of the system on btrfs, by snapper, before a training run or a change that may go wrong.
-Other subvolumes and mounts, such as /home, are not in it. The role snapshots sets snapper up."""
+Other subvolumes and mounts, such as /home, are not in it. The role snapshots sets snapper up.
+
+mlrig run starts a command with what a training run should have; mlrig run --help tells."""
 
 _EPILOG = f"""\
 files:
@@ -45,7 +52,9 @@ examples:
   mlrig gpu apply --force     lock the clocks again after another program has changed them
   mlrig gpu reset             power limits and clocks back to the driver's defaults, until the next apply
   mlrig snapshot "before the 70B run"
-                              prints the number of the snapshot; sudo snapper list tells all"""
+                              prints the number of the snapshot; sudo snapper list tells all
+  mlrig run -- python train.py
+                              on the GPUs that are free and have no screen, each process on CPUs of its own"""
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
     "apply": ("bring the GPUs to what is wanted", apply),
@@ -57,7 +66,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("mlrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
-    subjects = parser.add_subparsers(required=True, metavar="gpu|snapshot")
+    subjects = parser.add_subparsers(required=True, metavar="gpu|run|snapshot")
     gpu = subjects.add_parser("gpu", help="NVIDIA GPUs", epilog=_EPILOG, formatter_class=raw)
     commands = gpu.add_subparsers(required=True, metavar="apply|status|reset")
     for name, (summary, command) in _COMMANDS.items():
@@ -68,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         if command is apply:
             sub.add_argument("--force", action="store_true", help="lock clocks again, even if that is on record")
         sub.set_defaults(command=command)
+    sub = subjects.add_parser(
+        "run", help=RUN_SUMMARY, description=RUN_SUMMARY, epilog=RUN_EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    add_arguments(sub)
+    sub.set_defaults(command=run)
     summary = "take a snapshot of the system, and print its number"
     sub = subjects.add_parser("snapshot", help=summary, description=summary, epilog=_EPILOG, formatter_class=raw)
     sub.add_argument("description", help="why it is taken")
@@ -82,6 +96,9 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = Path("/")) -> i
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
+    except RunError as error:
+        _complain(error, options)
+        return error.status
     except RequestError as error:
         _complain(error, options)
         return WRONG_INPUT

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The processes of a run: those in its scope and, as there may be none, those that have its id in their environment."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+PREFIX = "mlrig-run-"
+# A process that has ended, and whose parent has not asked yet how.
+_ENDED = ("Z", "X")
+
+
+@dataclass(frozen=True)
+class RunProcess:
+    """unit: the scope of a run that it is in."""
+
+    pid: int
+    user: str
+    name: str
+    unit: str | None
+
+    def __str__(self) -> str:
+        return f"{self.unit or self.name} (process {self.pid}, user {self.user})"
+
+
+def describe(pid: int) -> RunProcess | None:
+    """None where there is none of this number, or it has ended."""
+    folder = PROC / str(pid)
+    try:
+        if not _is_running(folder):
+            return None
+        unit = _unit(folder)
+        name = _name(folder)
+        number = folder.stat().st_uid
+    except OSError:
+        return None
+    user = str(number)
+    with suppress(KeyError):
+        user = pwd.getpwuid(number).pw_name
+    return RunProcess(pid, user, name, unit if unit.startswith(PREFIX) else None)
+
+
+def find_processes(unit: str | None, mark: str, name: str | None = None) -> Iterator[int]:
+    """unit: its scope. mark: a line of its environment, `NAME=value`. name: only those of this name."""
+    for folder in PROC.glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            if name not in (None, _name(folder)) or not _is_running(folder):
+                continue
+            if _unit(folder) == unit or _has(folder, mark):
+                yield int(folder.name)
+
+
+def _is_running(folder: Path) -> bool:
+    # 1234 (any name) S ...
+    return (folder / "stat").read_text(errors="replace").rpartition(") ")[2][:1] not in _ENDED
+
+
+def _name(folder: Path) -> str:
+    return (folder / "comm").read_text(errors="replace").strip()
+
+
+def _unit(folder: Path) -> str:
+    return (folder / "cgroup").read_text().strip().rpartition("/")[2]
+
+
+def _has(folder: Path, mark: str) -> bool:
+    return mark.encode() in (folder / "environ").read_bytes().split(b"\0")

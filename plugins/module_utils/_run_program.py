@@ -1,0 +1,136 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`mlrig run`: what should happen before every training run, in one word. Then mlrig becomes the command."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import shlex
+import signal
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from ._apt import run as run_command
+from ._run_command import NOT_EXECUTABLE, NOT_FOUND, RunError
+from ._run_guard import Guard
+from ._run_inhibitor import inhibiting
+from ._run_locks import Holds
+from ._run_plan import RunPlan, make_plan
+from ._run_scope import ends_with_session, enter_scope, has_systemd, unit_of, write_journal
+from ._run_settings import AS_ROOT, check_settings, snapshot
+from ._settings import RequestError, SettingsError
+
+_MARK = "MLRIG_RUN_ID"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does not return where the command was started. Raises RunError where it was not."""
+    try:
+        plan = make_plan(options, Holds(dry_run=options.dry_run), os.environ)
+        if options.dry_run:
+            return _describe(plan, options)
+        _start(plan, options)
+    except RunError:
+        raise
+    except (SettingsError, OSError) as error:
+        raise RunError(str(error)) from error
+
+
+def _describe(plan: RunPlan, options: argparse.Namespace) -> int:
+    notes = [*plan.notes, *_check_settings(plan, options.root, dry_run=True)]
+    unit = unit_of(plan.name) if has_systemd(options.root) else None
+    if options.json:
+        document = {**plan.as_dict(), "unit": unit, "snapshot": options.snapshot, "notes": notes}
+        sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
+        return 0
+    lines = [str(plan), *(f"note: {note}" for note in notes)]
+    lines += [f"unit: {unit or 'none, as this host does not run systemd'}"]
+    lines += [f"snapshot: {options.snapshot}"] if options.snapshot is not None else []
+    lines += [f"environment: {name}={value}" for name, value in plan.environment.items()]
+    lines += [f"command: {shlex.join(plan.command)}"]
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+def _check_settings(plan: RunPlan, root: Path, *, dry_run: bool) -> list[str]:
+    return check_settings(root, run_command, dry_run=dry_run) if plan.gpus else []
+
+
+def _start(plan: RunPlan, options: argparse.Namespace) -> NoReturn:
+    root: Path = options.root
+    for note in plan.notes:
+        _say(note)
+    if options.snapshot is not None:
+        _say(f"snapshot {snapshot(options.snapshot, root, run_command)}: {options.snapshot}")
+    for note in _check_settings(plan, root, dry_run=False):
+        _say(note)
+    unit = _enter_scope(plan, root)
+    run_id = str(uuid.uuid4())
+    problem = Guard(unit, f"{_MARK}={run_id}", plan.loaders, _inhibitors(plan, root)).start()
+    if problem is not None:
+        _say(problem)
+    said = f"{plan}; {unit or 'no scope'}"
+    _say(said)
+    write_journal(root, f"{said}; {shlex.join(plan.command)}", _fields(plan, unit))
+    os.sched_setaffinity(0, plan.cpus)
+    _become(plan, {**os.environ, **plan.environment, "MLRIG_RUN": plan.name, _MARK: run_id})
+
+
+def _enter_scope(plan: RunPlan, root: Path) -> str | None:
+    """The scope, or None: a run without one is better than none."""
+    if not has_systemd(root):
+        _say("this host does not run systemd: the run has no scope, and nothing keeps the machine from sleep")
+        return None
+    try:
+        enter_scope(plan.name, f"Training run: {shlex.join(plan.command)}", run_command)
+    except RequestError:
+        raise
+    except SettingsError as error:
+        _say(f"the run has no scope of its own: {error}")
+        return None
+    if ends_with_session(root):
+        _say("the run ends with your last session on this machine; loginctl enable-linger lets it go on")
+    return unit_of(plan.name)
+
+
+def _inhibitors(plan: RunPlan, root: Path) -> list[tuple[str, ...]]:
+    if not has_systemd(root):
+        return []
+    why = f"training run {plan.name}"
+    # logind lets the user at the machine, and asks others, such as those who come by SSH, for a password.
+    return [inhibiting(why), *([] if os.geteuid() == 0 else [inhibiting(why, *AS_ROOT)])]
+
+
+def _fields(plan: RunPlan, unit: str | None) -> dict[str, str]:
+    fields = {name: value for name, value in plan.environment.items() if name.startswith(("CUDA_", "NCCL_", "OMP_"))}
+    return {"MLRIG_RUN": plan.name, "MLRIG_UNIT": unit or "", "MLRIG_COMMAND": shlex.join(plan.command), **fields}
+
+
+def _become(plan: RunPlan, environment: Mapping[str, str]) -> NoReturn:
+    # Python ignores them, and a command would inherit that.
+    for name in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(name, signal.SIG_DFL)
+    program = plan.command[0]
+    problem = OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
+    for words in (plan.command, ("/bin/sh", *plan.command)):  # a script without its first line, as shells have it
+        try:
+            os.execve(words[0], words, environment)  # noqa: S606 - the user's own command
+        except OSError as error:
+            problem = error
+        if problem.errno != errno.ENOEXEC:
+            break
+    if problem.errno == errno.ENOENT:
+        raise RunError(f"{program}: the interpreter that its first line names does not exist", NOT_FOUND)
+    raise RunError(f"{program}: {problem.strerror}", NOT_EXECUTABLE)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"mlrig: {line}\n")
+    sys.stderr.flush()
