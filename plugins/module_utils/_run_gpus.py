@@ -147,6 +147,7 @@ def _find_named(gpus: Sequence[RunGpu], match: GpuMatch) -> list[RunGpu]:
     fitting = [gpu for gpu in gpus if match.fits(index=gpu.index, uuid=gpu.uuid, bus_id=gpu.address, name=gpu.name)]
     if not fitting:
         there = ", ".join(f"{gpu} {gpu.uuid}" for gpu in gpus) or "none that answers"
-        raise RequestError(f"{_WHERE}: no GPU of this host has the {match}; there are: {there}")
+        hint = f'; a name takes more than digits, such as "RTX {match.index}"' if (match.index or 0) > 99 else ""
+        raise RequestError(f"{_WHERE}: no GPU of this host has the {match}{hint}; there are: {there}")
     # A name that several cards have names none in particular: then the one with the screen is not meant.
     return [gpu for gpu in fitting if not gpu.display] or fitting
