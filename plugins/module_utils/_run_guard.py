@@ -25,7 +25,7 @@ from ._run_processes import PROC, find_processes
 _LOADER = "pt_data_worker"
 _LOADERS_PAUSE = 3.0
 # What ends by itself, such as the reader of a pipe, has time to; then a signal, and its last means.
-_STEPS = ((None, 5.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 2.0))
+_STEPS = ((None, 2.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 2.0))
 _PAUSE = 0.05
 
 

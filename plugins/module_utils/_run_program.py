@@ -28,6 +28,7 @@ from ._run_settings import AS_ROOT, check_settings, snapshot
 from ._settings import RequestError, SettingsError
 
 _MARK = "MLRIG_RUN_ID"
+_START = 128  # bytes of a file, in which a program for a machine has a zero
 
 
 def run(options: argparse.Namespace) -> int:
@@ -118,17 +119,18 @@ def _become(plan: RunPlan, environment: Mapping[str, str]) -> NoReturn:
     for name in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(name, signal.SIG_DFL)
     program = plan.command[0]
-    problem = OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
-    for words in (plan.command, ("/bin/sh", *plan.command)):  # a script without its first line, as shells have it
-        try:
-            os.execve(words[0], words, environment)  # noqa: S606 - the user's own command
-        except OSError as error:
-            problem = error
-        if problem.errno != errno.ENOEXEC:
-            break
-    if problem.errno == errno.ENOENT:
-        raise RunError(f"{program}: the interpreter that its first line names does not exist", NOT_FOUND)
-    raise RunError(f"{program}: {problem.strerror}", NOT_EXECUTABLE)
+    try:
+        _exec(plan.command, environment)
+    except FileNotFoundError as error:
+        raise RunError(f"{program}: the interpreter that its first line names does not exist", NOT_FOUND) from error
+    except OSError as error:
+        if error.errno == errno.ENOEXEC and b"\0" not in Path(program).read_bytes()[:_START]:
+            _exec(("/bin/sh", *plan.command), environment)  # as shells do with a script that has no such line
+        raise RunError(f"{program}: {error.strerror}", NOT_EXECUTABLE) from error
+
+
+def _exec(words: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:
+    os.execve(words[0], words, environment)  # noqa: S606 - what the user asked for
 
 
 def _say(line: str) -> None:
