@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ._cpu_topology import Domain
@@ -50,6 +50,18 @@ def place(domains: Sequence[Domain], nodes: Sequence[int | None], wish: CcdWish,
     for node in nodes:
         chosen.append(_choose(domains, node, chosen, holds))
     return tuple(_add_loaders(domains, chosen))
+
+
+def merge(seats: Sequence[Seat]) -> Seat:
+    """For a single process that computes on several GPUs."""
+    loaders = [seat.loaders for seat in seats if seat.loaders]
+    return Seat(_join([seat.domain for seat in seats]), _join(loaders) if loaders else None)
+
+
+def _join(domains: Sequence[Domain]) -> Domain:
+    different = list(dict.fromkeys(domains))
+    cpus = frozenset[int]().union(*(domain.cpus for domain in different))
+    return replace(different[0], cpus=cpus, cores=sum(domain.cores for domain in different))
 
 
 def _choose(domains: Sequence[Domain], node: int | None, mine: Sequence[Domain], holds: Holds) -> Domain:

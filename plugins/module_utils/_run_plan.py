@@ -18,7 +18,7 @@ from ._cpu_topology import count_cores, format_cpus, read_domains
 from ._gpu_facts import gather
 from ._nvml import NO_HARDWARE
 from ._run_command import Machines, complete, is_python_program, through_torchrun
-from ._run_cpus import Seat, parse_ccd, place
+from ._run_cpus import Seat, merge, parse_ccd, place
 from ._run_environment import add_seats, make_environment
 from ._run_gpus import GpuWish, RunGpu, choose, parse_wish, read_gpus
 from ._run_locks import Holds
@@ -91,6 +91,10 @@ def make_plan(options: argparse.Namespace, holds: Holds, environment: Mapping[st
     domains = read_domains(root, allowed)
     seats = place(domains, [gpu.node for gpu in gpus or ()] or [None], ccd, holds)
     processes = len(gpus or (0,)) if several else 1
+    if seats and not several:
+        seats = (merge(seats),)
+    if len(gpus or ()) > 1 and not several:
+        notes.append(f"COMMAND is started once, and sees all {len(gpus or ())} GPUs")
     cores = count_cores(root, allowed) // processes
     added = make_environment(gpus, facts["peer_to_peer"], seats, cores, environment)
     if several:

@@ -38,13 +38,18 @@ def describe(pid: int) -> RunProcess | None:
             return None
         unit = _unit(folder)
         name = _name(folder)
-        number = folder.stat().st_uid
+        user = name_user(folder.stat().st_uid)
     except OSError:
         return None
-    user = str(number)
-    with suppress(KeyError):
-        user = pwd.getpwuid(number).pw_name
     return RunProcess(pid, user, name, unit if unit.startswith(PREFIX) else None)
+
+
+def name_user(number: int) -> str:
+    """The number itself for one that has no name."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def find_processes(unit: str | None, mark: str, name: str | None = None) -> Iterator[int]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import time
@@ -14,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ._apt import Runner
-from ._run_processes import PREFIX, describe
+from ._run_processes import PREFIX, describe, name_user
 from ._settings import RequestError, SettingsError
 
 _BOOTED = "run/systemd/system"
@@ -79,7 +78,8 @@ def _wait_for(unit: str) -> None:
 
 def ends_with_session(root: Path) -> bool:
     """Whether the scope ends with the user's last session, and the run with it."""
-    return os.geteuid() != 0 and not (root / _LINGER / getpass.getuser()).exists()
+    user = os.geteuid()
+    return user != 0 and not (root / _LINGER / name_user(user)).exists()
 
 
 def write_journal(root: Path, message: str, fields: Mapping[str, str]) -> None:

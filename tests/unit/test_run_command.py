@@ -110,7 +110,8 @@ def test_no_python(host: Host, bin_folder: str, line: str) -> None:
     del bin_folder
     with pytest.raises(RunError) as raised:
         complete(line.split(), str(host.path("/empty")))
-    assert (raised.value.status, str(raised.value)) == (127, f"{line.split()[0]} takes python, which is not on PATH")
+    first, _space, _rest = line.partition(" ")
+    assert (raised.value.status, str(raised.value)) == (127, f"{first} takes python, which is not on PATH")
 
 
 RENDEZVOUS = [

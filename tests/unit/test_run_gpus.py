@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._gpu_facts import gather
-from ansible_collections.mlrig.workstation.plugins.module_utils._run_cpus import Seat, place
+from ansible_collections.mlrig.workstation.plugins.module_utils._run_cpus import Seat, merge, place
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_environment import add_seats, make_environment
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_gpus import RunGpu, choose, parse_wish, read_gpus
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_locks import Holds, find_holder
@@ -99,6 +99,7 @@ def test_choice(
     rig: GpuHost,
     held: Holds,
     others: Holds,
+    *,
     text: str | None,
     held_slots: list[int],
     used_slots: list[int],
@@ -174,7 +175,17 @@ def test_wrong_wishes(text: str, message: str) -> None:
 
 def fake_gpus(*names: str) -> list[RunGpu]:
     return [
-        RunGpu(index, f"GPU-{index}", f"NVIDIA {name}", "?", False, None, (), False, Path("/none"))
+        RunGpu(
+            index=index,
+            uuid=f"GPU-{index}",
+            name=f"NVIDIA {name}",
+            address="?",
+            display=False,
+            node=None,
+            users=(),
+            divided=False,
+            file=Path("/none"),
+        )
         for index, name in enumerate(names)
     ]
 
@@ -238,9 +249,17 @@ THREADS = {
 }
 
 
+def test_a_process_on_several_gpus_has_all_their_domains(host: Host) -> None:
+    first, second, third, last = domains_of(host, THREADRIPPER)
+    seat = merge([Seat(first, second), Seat(third, last), Seat(first, None)])
+    assert (str(seat.domain), seat.domain.cores) == ("0-7,16-23,32-39,48-55", 16)
+    assert seat.loaders is not None
+    assert str(seat.loaders) == "8-15,24-31,40-47,56-63"
+
+
 @pytest.mark.parametrize(("processor", "nodes", "ccd", "cores", "threads"), THREADS.values(), ids=THREADS)
 def test_threads(
-    host: Host, held: Holds, processor: Processor, nodes: list[int | None], ccd: str, cores: int, threads: str
+    host: Host, held: Holds, *, processor: Processor, nodes: list[int | None], ccd: str, cores: int, threads: str
 ) -> None:
     seats = place(domains_of(host, processor), nodes, "none" if ccd == "none" else "auto", held)
     assert make_environment(None, [], seats, cores, {}) == {"OMP_NUM_THREADS": threads}
@@ -251,6 +270,7 @@ def test_cpus_that_programs_are_told(host: Host) -> None:
     one, two = domains_of(host, RYZEN_9)
     alone = {"MLRIG_LOADER_CPUS": "8,9,10,11,12,13,14,15,24,25,26,27,28,29,30,31"}
     assert add_seats([Seat(one, two)], 1) == alone
+    assert add_seats([merge([Seat(one, None), Seat(one, two)])], 1) == alone
     assert add_seats([Seat(one, None)], 1) == add_seats([], 2) == add_seats([], 1) == {}
     assert add_seats([Seat(one, None), Seat(two, one)], 2) == {
         "MLRIG_CPUS_0": "0-7,16-23",

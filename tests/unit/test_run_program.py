@@ -130,8 +130,10 @@ def test_a_shell_sees_the_signal_that_killed_it(runs: Runs) -> None:
 INTERRUPTED = {
     "that lets it end it": ("import time; print(1, flush=True); time.sleep(60)", -signal.SIGINT),
     "that saves before": (
-        "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.5), sys.exit(7)));"
-        "print(1, flush=True); time.sleep(60)",
+        """import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.5), sys.exit(7)))
+print(1, flush=True)
+time.sleep(60)""",
         7,
     ),
 }
@@ -402,9 +404,10 @@ def test_several_gpus_take_torchrun(rig: GpuHost, runs: Runs, torchrun: Path) ->
     done = runs.run(*command, "--lr", "1")
     assert done.returncode == 3
     assert done.stdout.split() == ["--standalone", "--nproc-per-node=2", "--no-python", *command, "--lr", "1"]
-    for arguments in (("--gpus", "any:1"), ("--no-torchrun",)):
+    for arguments, noted in ((("--gpus", "any:1"), False), (("--no-torchrun",), True)):
         alone = runs.run(*arguments, "--", *command)
         assert (alone.returncode, alone.stdout) == (4, f"alone {command[1]}\n")
+        assert ("mlrig: COMMAND is started once, and sees all 2 GPUs\n" in alone.stderr) is noted
     machines = ("--nnodes", "2", "--node-rank", "1", "--rdzv-endpoint", "rig-a:29500")
     done = runs.run("--gpus", "any:1", *machines, "--", *command)
     expected = ["--nnodes=2", "--rdzv-endpoint=rig-a:29500", "--node-rank=1", "--nproc-per-node=1", "--no-python"]
