@@ -41,7 +41,7 @@ def describe(pid: int) -> RunProcess | None:
         user = name_user(folder.stat().st_uid)
     except OSError:
         return None
-    return RunProcess(pid, user, name, unit if unit.startswith(PREFIX) else None)
+    return RunProcess(pid, user, name, unit)
 
 
 def name_user(number: int) -> str:
@@ -53,12 +53,12 @@ def name_user(number: int) -> str:
 
 
 def find_processes(unit: str | None, mark: str, name: str | None = None) -> Iterator[int]:
-    """unit: its scope. mark: a line of its environment, `NAME=value`. name: only those of this name."""
+    """unit: their scope. mark: a line of their environment, `NAME=value`. name: only those of this name."""
     for folder in PROC.glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             if name not in (None, _name(folder)) or not _is_running(folder):
                 continue
-            if _unit(folder) == unit or _has(folder, mark):
+            if (unit is not None and _unit(folder) == unit) or _has(folder, mark):
                 yield int(folder.name)
 
 
@@ -71,8 +71,10 @@ def _name(folder: Path) -> str:
     return (folder / "comm").read_text(errors="replace").strip()
 
 
-def _unit(folder: Path) -> str:
-    return (folder / "cgroup").read_text().strip().rpartition("/")[2]
+def _unit(folder: Path) -> str | None:
+    """A line for each hierarchy of cgroups, of which one or two are systemd's: `0::/system.slice/some.scope`."""
+    leaves = [line.rpartition("/")[2] for line in (folder / "cgroup").read_text().splitlines()]
+    return next((leaf for leaf in leaves if leaf.startswith(PREFIX)), None)
 
 
 def _has(folder: Path, mark: str) -> bool:
