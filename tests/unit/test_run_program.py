@@ -274,6 +274,32 @@ def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Sign
     assert rig.host.texts() == before
 
 
+def test_a_killed_guard_frees_no_gpu(rig: GpuHost, runs: Runs) -> None:
+    """The command itself holds it."""
+    process = runs.start(*WAITING)
+    line_of(process)
+    guards = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if str(rig.host.root) in command_of(folder) and int(folder.name) != process.pid
+    ]
+    assert len(guards) == 1
+    os.kill(guards[0], signal.SIGKILL)
+    wait_until(lambda: not is_running(guards[0]))
+    refused = runs.run("true")
+    assert refused.returncode == 125
+    assert f"is held by sh (process {process.pid}, user " in refused.stderr
+    process.communicate("go on\n", PATIENCE)
+    assert runs.run("true").returncode == 0
+
+
+def command_of(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def environment_of(process: Path) -> list[bytes]:
     try:
         return (process / "environ").read_bytes().split(b"\0")
