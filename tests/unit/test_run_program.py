@@ -233,8 +233,10 @@ def test_two_at_once_get_different_gpus(rig: GpuHost, runs: Runs) -> None:
     first, second = (runs.start("--gpus", "any:1", "--", *WAITING) for _number in range(2))
     chosen = {line_of(first): first, line_of(second): second}
     assert set(chosen) == {rig.uuid(0), rig.uuid(1)}
+    asked = time.monotonic()
     refused = runs.run("--", *WAITING)
     assert refused.returncode == 125
+    assert time.monotonic() - asked < 15  # what goes on is not waited for, as what just ends is
     for slot in (0, 1):
         holder = chosen[rig.uuid(slot)]
         assert f"GPU {slot} (NVIDIA GeForce RTX 3090) is held by sh (process {holder.pid}, user " in refused.stderr
@@ -247,7 +249,7 @@ def test_one_after_another_finds_its_gpus_free(rig: GpuHost, runs: Runs) -> None
     """Even where the first leaves something behind, which is ended first."""
     del rig
     for _again in range(2):
-        first = runs.run("--gpus", "all", "--", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+        first = runs.run("--gpus", "all", "--", "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!")
         assert first.returncode == 0
         left = int(first.stdout)
     assert runs.run("--gpus", "all", "true").returncode == 0
@@ -258,7 +260,7 @@ def test_one_after_another_finds_its_gpus_free(rig: GpuHost, runs: Runs) -> None
 def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Signals) -> None:
     """Neither what it has started, in whatever session, nor a GPU that is held, nor a file."""
     before = rig.host.texts()
-    process = runs.start("sh", "-c", "setsid sleep 60 & sleep 60 & echo $!; wait")
+    process = runs.start("sh", "-c", "setsid sleep 600 & sleep 600 & echo $!; wait")
     left = int(line_of(process))
     run_id = next(
         entry
