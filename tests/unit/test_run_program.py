@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -366,7 +367,7 @@ def test_the_journal_has_a_line(open_host: Host) -> None:
         assert runs.run("--name", "j", "--", "echo", "two\nlines").returncode == 0
         entry = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines())
     assert entry["MESSAGE"].startswith("run j: no GPU; CPUs ")
-    assert entry["MESSAGE"].endswith("; no scope; /usr/bin/echo 'two lines'")
+    assert entry["MESSAGE"].endswith(f"; no scope; {shutil.which('echo')} 'two lines'")
     assert (entry["SYSLOG_IDENTIFIER"], entry["MLRIG_RUN"], entry["PRIORITY"]) == ("mlrig", "j", "6")
 
 
@@ -467,14 +468,14 @@ def test_a_dry_run_starts_and_changes_nothing(rig: GpuHost, runs: Runs) -> None:
     done = runs.run("--dry-run", "--json", "--name", "d", "--snapshot", "why", "--", "touch", started)
     document = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert document["command"] == ["/usr/bin/touch", started]
+    assert document["command"] == [shutil.which("touch"), started]
     assert document["gpus"] == [{"index": 0, "uuid": rig.uuid(0), "name": "NVIDIA GeForce RTX 3090"}]
     assert document["environment"]["CUDA_VISIBLE_DEVICES"] == rig.uuid(0)
     assert (document["name"], document["unit"], document["snapshot"]) == ("d", None, "why")
     assert document["notes"][0] == DRIFT
     text = runs.run("--dry-run", "--name", "d", "--", "touch", started)
     assert text.stdout.splitlines()[0].startswith("run d: GPU 0 (NVIDIA GeForce RTX 3090); CPUs ")
-    assert f"command: /usr/bin/touch {started}" in text.stdout.splitlines()
+    assert f"command: {shutil.which('touch')} {started}" in text.stdout.splitlines()
     assert f"note: {DRIFT}" in text.stdout.splitlines()
     running.communicate("go on\n", PATIENCE)
     assert rig.host.texts() == before
