@@ -46,7 +46,8 @@ class Runs:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", MLRIG, self.host.root, "run", *arguments],
+            # A shell lets what it starts in the background ignore ctrl-C, and so these tests, and what they start.
+            ["env", "--default-signal", sys.executable, "-c", MLRIG, self.host.root, "run", *arguments],
             env={**os.environ, **self.environment} if "SIMGPU" in os.environ else self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
