@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from ._cpu_topology import Domain
 from ._run_locks import Holds, is_held
@@ -15,7 +15,7 @@ from ._settings import InputError
 
 _WHERE = "--ccd"
 # A number of a domain, or how to choose.
-CcdWish: TypeAlias = "int | Literal['auto', 'none']"
+CcdChoice = Literal["auto", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Seat:
     loaders: Domain | None
 
 
-def parse_ccd(text: str) -> CcdWish:
+def parse_ccd(text: str) -> int | CcdChoice:
     """Raises InputError."""
     if text in ("auto", "none"):
         return "auto" if text == "auto" else "none"
@@ -35,7 +35,7 @@ def parse_ccd(text: str) -> CcdWish:
     return int(text)
 
 
-def place(domains: Sequence[Domain], nodes: Sequence[int | None], wish: CcdWish, holds: Holds) -> tuple[Seat, ...]:
+def place(domains: Sequence[Domain], nodes: Sequence[int | None], wish: int | CcdChoice, holds: Holds) -> tuple[Seat, ...]:
     """A seat for each process; none where there is nothing to choose. nodes: of NUMA, of the GPU of each process."""
     if isinstance(wish, int):
         if wish >= len(domains):
