@@ -14,7 +14,7 @@ from ._run_locks import Holds, is_held
 from ._settings import InputError
 
 _WHERE = "--ccd"
-# A number of a domain, or how to choose.
+# How a domain is chosen for which no number is given.
 CcdChoice = Literal["auto", "none"]
 
 
@@ -35,7 +35,9 @@ def parse_ccd(text: str) -> int | CcdChoice:
     return int(text)
 
 
-def place(domains: Sequence[Domain], nodes: Sequence[int | None], wish: int | CcdChoice, holds: Holds) -> tuple[Seat, ...]:
+def place(
+    domains: Sequence[Domain], nodes: Sequence[int | None], wish: int | CcdChoice, holds: Holds
+) -> tuple[Seat, ...]:
     """A seat for each process; none where there is nothing to choose. nodes: of NUMA, of the GPU of each process."""
     if isinstance(wish, int):
         if wish >= len(domains):
