@@ -16,7 +16,7 @@ from ._uv_failure import failure, lacks_network
 from ._uv_request import UvProject
 
 _DOWNLOADS, _NEVER = "UV_PYTHON_DOWNLOADS", "never"
-_AS_JSON = ("--output-format", "json")
+AS_JSON = ("--output-format", "json")
 _NOWHERE = ".venv.mlrig-none"
 _COPIED = "uv's cache is on another file system than the project, so that packages are copied and lie on the disk twice"
 _FROM_CACHE = "the index cannot be reached; the versions are those that the cache knows"
@@ -76,7 +76,7 @@ class Uv:
 
     def sync(self, *arguments: str, offline_first: bool = True) -> Output:
         """Install what the lock names. What the cache has is the same to the last byte, and needs no network."""
-        command = ("sync", "--frozen", *self.selection, *_AS_JSON, *arguments)
+        command = ("sync", "--frozen", *self.selection, *AS_JSON, *arguments)
         output = self(*command, "--offline") if offline_first else None
         if output is None or lacks_network(output):
             output = self(*command)
@@ -101,7 +101,7 @@ class Uv:
         return failure(output, self._list_interpreters)
 
     def _list_interpreters(self) -> tuple[str, ...]:
-        output = self.look("python", "list", "--only-installed", *_AS_JSON)
+        output = self.look("python", "list", "--only-installed", *AS_JSON)
         try:
             found = json.loads(output.stdout)
             paths = {each["version"]: each["path"] for each in reversed(found)}

@@ -14,7 +14,7 @@ from typing import Any
 
 from ._files import read_if_there
 from ._settings import RequestError, SettingsError
-from ._uv_command import Uv, read_answer
+from ._uv_command import AS_JSON, Uv, read_answer
 from ._uv_damage import SITE_PACKAGES
 from ._uv_failure import refuse_ignored_settings
 from ._uv_lock import LOCK, Lock
@@ -75,9 +75,9 @@ def look_at_environment(uv: Uv, folder: Path, lock: Lock, fault: str | None) -> 
         return Environment(f"with {LOCK} corrupt, of unknown state" if there else fault, fault is not None)
     away = fault is not None
     if lock.state == "in step":
-        output = uv.look("sync", "--frozen", "--check", *uv.selection, "--output-format", "json", away=away)
+        output = uv.look("sync", "--frozen", "--check", *uv.selection, *AS_JSON, away=away)
     else:
-        output = uv.resolve("sync", "--dry-run", *uv.selection, "--output-format", "json", away=away)
+        output = uv.resolve("sync", "--dry-run", *uv.selection, *AS_JSON, away=away)
     refuse_ignored_settings(output)
     answer = read_answer(output)
     if answer is None:

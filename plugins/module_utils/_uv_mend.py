@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ._files import replace
 from ._uv_command import Uv, read_answer
-from ._uv_damage import find_damage
-from ._uv_environment import ENVIRONMENT, Change, clear_environment, read_changes
+from ._uv_environment import Change, clear_environment, read_changes
 from ._uv_lock import make_lock, set_aside
 from ._uv_owner import Owner, acting_as
-from ._uv_situation import PYPROJECT, Situation
+from ._uv_situation import PYPROJECT, Situation, look_for_damage
 
 
 def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> list[Change]:
@@ -37,19 +36,13 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
     # Files of an environment are often hard links into the cache, which is then damaged, too: what the index has is
     # asked for, and as a last resort the cache is made to forget.
     for empties_cache in (False, True):
-        damaged = _find_damaged(owner, folder, damage)
-        if damaged and empties_cache:
+        damaged = list(look_for_damage(owner, folder, damage))
+        if not damaged:
+            break
+        if empties_cache:
             uv("cache", "clean", *damaged)
-        if damaged:
-            _sync(uv, damaged, offline_first=False)
+        _sync(uv, damaged, offline_first=False)
     return changes
-
-
-def _find_damaged(owner: Owner, folder: Path, damage: str) -> list[str]:
-    if damage == "none":
-        return []
-    with acting_as(owner):
-        return list(find_damage(folder / ENVIRONMENT, hashes=damage == "hashes"))
 
 
 def _sync(uv: Uv, reinstall: Sequence[str], *, offline_first: bool = True) -> list[Change]:

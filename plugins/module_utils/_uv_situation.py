@@ -61,12 +61,19 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
         untold = f"more can be told when Python {error.wanted} is there"
         return Situation(interpreter=error.wanted, environment=_describe_untold(folder, fault), untold=untold)
     situation = Situation(lock=lock, environment=environment)
-    if damage != "none" and environment.is_kept:
-        with acting_as(owner):
-            found = find_damage(folder / ENVIRONMENT, hashes=damage == "hashes")
+    if environment.is_kept:
         changing = {change.name for change in environment.changes}
+        found = look_for_damage(owner, folder, damage)
         situation.damaged = {name: each for name, each in found.items() if name not in changing}
     return situation
+
+
+def look_for_damage(owner: Owner, folder: Path, damage: str) -> dict[str, Installed]:
+    """The damaged packages. damage: what of their files is compared, `sizes`, `hashes` or `none`."""
+    if damage == "none":
+        return {}
+    with acting_as(owner):
+        return find_damage(folder / ENVIRONMENT, hashes=damage == "hashes")
 
 
 def _describe_untold(folder: Path, fault: str | None) -> Environment:

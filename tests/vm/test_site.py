@@ -9,9 +9,6 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.tests.hosts.playbook import Run, Site
 from ansible_collections.mlrig.workstation.tests.hosts.vm.machine import Machine
-from ansible_collections.mlrig.workstation.tests.hosts.vm.qemu import say
-
-from .conftest import Uncaptured
 
 TOKENS = ["amd_pstate=active", "pcie_aspm=off", "iommu=pt", "transparent_hugepage=always"]
 MOUNTS = {
@@ -86,14 +83,10 @@ def boots(machine: Machine) -> set[str | None]:
     return {machine.boot_id()}
 
 
-def test_first_run_with_a_reboot(
-    machine: Machine, site: Site, shape: str, boots: set[str | None], uncaptured: Uncaptured
-) -> None:
+def test_first_run_with_a_reboot(machine: Machine, site: Site, shape: str, boots: set[str | None]) -> None:
     first = site.run()
     assert first.code == 0, first.errors
     assert REBOOT in first.changed("vm")
-    with uncaptured():
-        say(f"{shape}: the first run is over")
     assert machine.boot_id() not in boots
     boots.add(machine.boot_id())
     assert_as_wanted(machine, shape)
