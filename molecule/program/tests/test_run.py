@@ -3,7 +3,7 @@
 import pytest
 
 GONE = "timeout 30 sh -c 'while systemctl is-active --quiet {unit}; do sleep 0.1; done'"
-THERE = "timeout 30 sh -c 'until systemctl is-active --quiet {unit}; do sleep 0.1; done'"
+THERE = "timeout 30 sh -c 'until [ $(pgrep --count --full --exact \"sleep 60[01]\") = 2 ]; do sleep 0.1; done'"
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def sleeping(host):
     unit = f"mlrig-run-{name}.scope"
     command = f"mlrig run --gpus none --name {name} -- sh -c 'setsid sleep 600 & exec sleep 601'"
     host.check_output(f"setsid {command} >/dev/null 2>&1 </dev/null &")
-    host.check_output(THERE.format(unit=unit))
+    host.check_output(THERE)
     yield unit
     host.run(f"systemctl kill --signal=KILL {unit}")
     host.check_output(GONE.format(unit=unit))
