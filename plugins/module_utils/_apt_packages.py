@@ -152,9 +152,9 @@ def _candidate_faults(install: Sequence[Wanted], candidates: Mapping[str, str | 
         candidate = candidates.get(each.name)
         if each.name not in candidates:
             faults[each.name] = "apt knows no such package; look at the sources in /etc/apt/sources.list.d"
-        elif each.version is not None and not each.accepts(candidate):
+        elif each.demand is not None and not each.accepts(candidate):
             faults[each.name] = (
-                f"apt would take {candidate or 'none'}, wanted is {each.version}; "
+                f"apt would take {candidate or 'none'}, wanted is {each.demand}; "
                 "look at the sources in /etc/apt/sources.list.d and the preferences in /etc/apt/preferences.d"
             )
     return faults

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ._debian_version import is_at_least
 from ._dpkg import Package, Packages
 from ._settings import InputError
 
 _GLOB = re.compile(r"[*?\[]")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?")
+_VERSION = re.compile(r"([0-9]+:)?[0-9][0-9A-Za-z.+~-]*")
 _NAME_GLOB = re.compile(r"[a-z0-9+.:*?\[\]!-]+")
 
 
@@ -23,21 +25,34 @@ _NAME_GLOB = re.compile(r"[a-z0-9+.:*?\[\]!-]+")
 class Wanted:
     """One package, or with a glob as its name every installed one that matches.
 
-    version: a glob, or None for any. instead_of: only what is installed at a version that matches is meant, and nothing
-    is installed that is not there. allow: what else of kernel and driver may change, where this package itself does.
+    version: a glob, or None for any. at_least: the lowest version that will do. instead_of: only what is installed at a
+    version that matches is meant, and nothing is installed that is not there. unless: the package is not wanted where
+    one of these is there. allow: what else of kernel and driver may change, where this package itself does.
     """
 
     name: str
     version: str | None = None
     instead_of: str | None = None
     allow: tuple[re.Pattern[str], ...] = ()
+    at_least: str | None = None
+    unless: tuple[str, ...] = ()
 
     @property
     def is_glob(self) -> bool:
         return bool(_GLOB.search(self.name))
 
+    @property
+    def demand(self) -> str | None:
+        """What its version must be, as text; None where any will do."""
+        demands = (self.version, self.at_least and f"{self.at_least} or newer")
+        return ", ".join(filter(None, demands)) or None
+
     def accepts(self, version: str | None) -> bool:
-        return version is not None and (self.version is None or fnmatchcase(version, self.version))
+        return (
+            version is not None
+            and (self.version is None or fnmatchcase(version, self.version))
+            and (self.at_least is None or is_at_least(version, self.at_least))
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,7 @@ def parse_request(options: Mapping[str, Any]) -> PackagesRequest:
 def _parse_wanted(where: str, item: object) -> Wanted:
     if isinstance(item, str):
         return Wanted(_parse_name(f"{where}", item, glob=False))
-    known = {"name", "version", "instead_of", "allow"}
+    known = {"name", "version", "at_least", "instead_of", "unless", "allow"}
     if not isinstance(item, dict) or "name" not in item or not item.keys() <= known:
         raise InputError(
             where, f"must be a name, or a dictionary of name and {', '.join(sorted(known - {'name'}))}", item
@@ -89,8 +104,19 @@ def _parse_wanted(where: str, item: object) -> Wanted:
         globs.append(glob)
     if globs[1] is not None and globs[0] is None:
         raise InputError(f"{where}.instead_of", "needs a version that is to be there instead", globs[1])
-    name = _parse_name(f"{where}.name", item["name"], glob=globs[1] is not None)
-    return Wanted(name, globs[0], globs[1], _parse_patterns(f"{where}.allow", item.get("allow", [])))
+    at_least = item.get("at_least")
+    if at_least is not None and not (isinstance(at_least, str) and _VERSION.fullmatch(at_least)):
+        raise InputError(f"{where}.at_least", "must be a version, as text", at_least)
+    unless = item.get("unless", [])
+    if not isinstance(unless, list):
+        raise InputError(f"{where}.unless", "must be a list of packages' names", unless)
+    return Wanted(
+        _parse_name(f"{where}.name", item["name"], glob=globs[1] is not None),
+        *globs,
+        _parse_patterns(f"{where}.allow", item.get("allow", [])),
+        at_least,
+        tuple(_parse_name(f"{where}.unless[{number}]", name, glob=False) for number, name in enumerate(unless)),
+    )
 
 
 def _parse_name(where: str, name: object, *, glob: bool) -> str:
@@ -121,7 +147,7 @@ class Difference:
 
     @property
     def expected(self) -> str | None:
-        return None if self.wanted is None else self.wanted.version or "installed"
+        return None if self.wanted is None else self.wanted.demand or "installed"
 
     @property
     def actual(self) -> str | None:
@@ -132,7 +158,7 @@ class Difference:
 
     @property
     def is_missing(self) -> bool:
-        return self.wanted is not None and self.wanted.version is None and self.actual is None
+        return self.wanted is not None and self.wanted.demand is None and self.actual is None
 
 
 @dataclass
@@ -148,9 +174,7 @@ class Comparison:
     @property
     def install(self) -> list[Wanted]:
         """What is to be installed or to change its version; a glob has become names."""
-        return [
-            Wanted(each.name, each.wanted.version, None, each.wanted.allow) for each in self.differing if each.wanted
-        ]
+        return [replace(each.wanted, name=each.name, instead_of=None) for each in self.differing if each.wanted]
 
     @property
     def remove(self) -> list[str]:
@@ -162,6 +186,10 @@ def compare(request: PackagesRequest, packages: Packages) -> Comparison:
     named = {each.name for each in request.packages}
     going = {name for name in packages if name not in named and any(fnmatchcase(name, each) for each in request.absent)}
     for wanted in request.packages:
+        rival = next((name for name in wanted.unless if name in packages and packages[name].present), None)
+        if rival is not None:
+            comparison.met[wanted.name] = f"{rival} instead"
+            continue
         for name in _names(wanted, packages, named | going):
             found = packages.get(name)
             if found is not None and found.installed and wanted.accepts(found.version):

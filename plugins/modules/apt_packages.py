@@ -33,6 +33,9 @@ options:
       - C(name), a package. With C(instead_of) it may be a glob.
       - C(version), a glob that its version must match. What apt would install is compared with it before anything
         changes. Its version is chosen by apt preferences, such as those of a pinning package, and not here.
+      - C(at_least), the lowest version that will do. What apt would install is compared with it in the same way.
+      - C(unless), names of packages. Where one of them is there, this one is not asked for, such as a distribution's
+        where the host has the same from its maker.
       - C(instead_of), a glob of versions. Then only packages are meant that are installed at such a version, and
         nothing is installed that is not there. It keeps the packages of a branch together, whose dependencies allow
         newer ones.
@@ -81,6 +84,14 @@ EXAMPLES = r"""
       - name: linux-generic-hwe-24.04
         allow: [linux-]
 
+- name: Have Docker, the distribution's only where there is none yet
+  mlrig.workstation.apt_packages:
+    packages:
+      - name: docker.io
+        unless: [docker-ce]
+      - name: nvidia-container-toolkit
+        at_least: 1.18.2
+
 - name: Move the driver to branch 595, up or down
   mlrig.workstation.apt_packages:
     packages:
@@ -114,7 +125,7 @@ settings:
       returned: always
       sample: persisted
     expected:
-      description: The version; before it is known, the glob or V(installed). Null when the package should not be there.
+      description: The version; before it is known, what was asked for or V(installed). Null when the package should not be there.
       type: str
       returned: always
       sample: 595.91.07-1ubuntu1

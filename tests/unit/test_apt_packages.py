@@ -55,6 +55,10 @@ def told(settings: Settings) -> dict[str, tuple[str | None, str | None, str]]:
         ({"packages": [{"name": "*a*", "version": "1"}]}, r"packages\[0\].name"),
         ({"packages": [{"name": "*a*", "instead_of": "1"}]}, r"packages\[0\].instead_of"),
         ({"packages": [{"name": "a", "allow": "linux-"}]}, r"packages\[0\].allow"),
+        ({"packages": [{"name": "a", "at_least": 1.18}]}, r"packages\[0\].at_least"),
+        ({"packages": [{"name": "a", "at_least": ">=1"}]}, r"packages\[0\].at_least"),
+        ({"packages": [{"name": "a", "unless": "b"}]}, r"packages\[0\].unless"),
+        ({"packages": [{"name": "a", "unless": ["b", "c*"]}]}, r"packages\[0\].unless\[1\]"),
         ({"packages": ["a", {"name": "a", "version": "1*"}]}, r"packages\[1\]"),
         ({"packages": ["a"], "absent": ["a"]}, r"absent\[0\]"),
         ({"absent": ["a;b"]}, r"absent\[0\]"),
@@ -191,6 +195,41 @@ def test_a_virtual_package_is_satisfied_by_any_that_provides_it(host: Host) -> N
     }
     apt = FakeApt(host, {"old": "4"}, {"nvidia-kernel-common": "590"}, provides={"old": "nvidia-kernel-common"})
     assert apt.packages(check_mode=True, packages=["nvidia-kernel-common"], allow=["nvidia-"]).differing
+
+
+TOOLKIT = {"name": "toolkit", "at_least": "1.18.2"}
+
+
+@pytest.mark.parametrize("installed", ["1.18.2-1", "1.18.10-1", "1:0.1-1"])
+def test_a_version_that_is_new_enough_stays(host: Host, installed: str) -> None:
+    apt = FakeApt(host, {"toolkit": installed}, {"toolkit": "9-1"})
+    assert told(apt.packages(packages=[TOOLKIT])) == {"toolkit": (installed, installed, "none")}
+
+
+@pytest.mark.parametrize("installed", [{}, {"toolkit": "1.18.2~rc.1-1"}, {"toolkit": "1.9-1"}])
+def test_an_older_version_is_upgraded(host: Host, installed: dict[str, str]) -> None:
+    simulation = "Inst toolkit [1.9-1] (1.19.0-1 NVIDIA [amd64])\n"
+    apt = FakeApt(host, dict(installed), {"toolkit": "1.19.0-1"}, simulation)
+    found = installed.get("toolkit")
+    assert told(apt.packages(check_mode=True, packages=[TOOLKIT])) == {"toolkit": ("1.18.2 or newer", found, "changed")}
+    assert told(apt.packages(packages=[TOOLKIT])) == {"toolkit": ("1.19.0-1", found, "changed")}
+    assert not apt.packages(packages=[TOOLKIT]).differing
+
+
+def test_a_candidate_that_is_too_old_is_refused_before_anything_changes(host: Host) -> None:
+    apt = FakeApt(host, {}, {"toolkit": "1.17.8-1"})
+    with pytest.raises(RequestError, match=r"^toolkit: apt would take 1.17.8-1, wanted is 1.18.2 or newer; "):
+        apt.packages(packages=[TOOLKIT])
+    assert apt.changing() == ["apt-get update"]
+
+
+def test_a_package_is_not_asked_for_beside_its_rival(host: Host) -> None:
+    wanted = {"name": "docker.io", "unless": ["docker-ee", "docker-ce"]}
+    apt = FakeApt(host, {"docker-ce": "5:29"}, {"docker.io": "28"}, "Inst docker.io (28 Debian [amd64])\n")
+    assert told(apt.packages(packages=[wanted]))["docker.io"] == ("docker-ce instead", "docker-ce instead", "none")
+    assert not any("docker.io" in command for command in apt.commands)
+    apt.installed["docker-ce"] = "5:29/config-files"
+    assert told(apt.packages(packages=[wanted]))["docker.io"] == ("28", None, "changed")
 
 
 def test_configuration_counts_only_for_a_purge(host: Host) -> None:
