@@ -112,10 +112,11 @@ def _parse_wanted(where: str, item: object) -> Wanted:
         raise InputError(f"{where}.unless", "must be a list of packages' names", unless)
     return Wanted(
         _parse_name(f"{where}.name", item["name"], glob=globs[1] is not None),
-        *globs,
-        _parse_patterns(f"{where}.allow", item.get("allow", [])),
-        at_least,
-        tuple(_parse_name(f"{where}.unless[{number}]", name, glob=False) for number, name in enumerate(unless)),
+        version=globs[0],
+        instead_of=globs[1],
+        allow=_parse_patterns(f"{where}.allow", item.get("allow", [])),
+        at_least=at_least,
+        unless=tuple(_parse_name(f"{where}.unless[{number}]", name, glob=False) for number, name in enumerate(unless)),
     )
 
 

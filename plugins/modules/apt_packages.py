@@ -125,7 +125,8 @@ settings:
       returned: always
       sample: persisted
     expected:
-      description: The version; before it is known, what was asked for or V(installed). Null when the package should not be there.
+      description: >-
+        The version; before it is known, what was asked for or V(installed). Null when the package should not be there.
       type: str
       returned: always
       sample: 595.91.07-1ubuntu1

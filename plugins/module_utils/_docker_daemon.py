@@ -1,0 +1,179 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker's daemon: single keys of its configuration, and a running service that has read them.
+
+dockerd takes some keys on a reload (runtimes, features, live-restore, labels, registries ...), and the others, such as
+how logs are kept, only when it starts. Which those are differs by version, and features are read on both occasions by
+different parts of it. So a service that began before the file was last written has not read it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ._apt import Runner
+from ._apt import run as run_command
+from ._docker_request import DaemonSettings
+from ._docker_service import UNIT, explain_failure, read_daemon, read_service
+from ._files import read_if_there, refuse_if_unwritable, replace, replace_keeping_first
+from ._json_text import canonical, parse_object, read_value, set_value
+from ._settings import RequestError, Settings, SettingsError
+
+FILE = "/etc/docker/daemon.json"
+PROGRAM = "/usr/bin/dockerd"
+LIVE_RESTORE = ("live-restore",)
+_SNAP = "/snap/docker"
+_PATIENCE, _PAUSE = 10.0, 0.2
+_CURRENT = "active"
+_OUTDATED = f"active, but it began before {FILE} was written"
+
+Restart = Literal["never", "when_idle", "always"]
+
+
+@dataclass
+class DaemonPlan:
+    """What differs, and what mends it. text: what the file should hold, None where it stays. runs: whether the service
+    does. begin: whether it is to be started, or to be started again. spares: whether containers outlive that only once
+    the daemon has read so.
+    """
+
+    root: Path
+    run: Runner
+    settings: Settings = field(default_factory=Settings)
+    found: str | None = None
+    text: str | None = None
+    runs: bool = False
+    enable: bool = False
+    begin: bool = False
+    spares: bool = False
+
+    @property
+    def file(self) -> Path:
+        return self.root / FILE.lstrip("/")
+
+    def apply(self) -> None:
+        if not (self.root / PROGRAM.lstrip("/")).exists():
+            raise SettingsError(f"there is no {PROGRAM}: install the package docker.io first")
+        if self.text is not None:
+            self._validate(self.text)
+            replace_keeping_first(self.file, self.text)
+        if self.runs and (self.text is not None or self.begin):
+            self._systemctl("reload")
+        if self.spares:
+            self._await_live_restore()
+        if self.enable:
+            self._systemctl("enable")
+        if self.begin:
+            self._begin()
+
+    def _validate(self, text: str) -> None:
+        """By dockerd itself, before the file is touched: what it cannot read would keep it from starting."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
+            draft.write(text)
+            draft.flush()
+            output = self.run(PROGRAM, "--validate", f"--config-file={draft.name}")
+            if output.code:
+                said = output.text.strip().replace(draft.name, FILE)
+                raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
+
+    def _await_live_restore(self) -> None:
+        """A reload is a signal, and not waited for."""
+        deadline = time.monotonic() + _PATIENCE
+        while not read_daemon(self.run).live_restore:
+            if time.monotonic() > deadline:
+                raise SettingsError(f"dockerd has not taken live-restore within {_PATIENCE:.0f} s: not restarted")
+            time.sleep(_PAUSE)
+
+    def _begin(self) -> None:
+        if not self.runs:
+            self.run("systemctl", "reset-failed", UNIT)  # systemd may have given up on it
+        if self.run("systemctl", "restart", UNIT).code == 0:
+            return
+        cause = explain_failure(self.run)
+        if self.text is None:
+            raise SettingsError(f"dockerd does not start: {cause}")
+        if self.found is None:
+            replace(self.file, None)
+        else:
+            replace_keeping_first(self.file, self.found)
+        self.run("systemctl", "reset-failed", UNIT)
+        again = "runs again" if self.run("systemctl", "restart", UNIT).code == 0 else "does not start with it either"
+        raise SettingsError(f"dockerd does not start: {cause}. {FILE} is as it was before, and dockerd {again}")
+
+    def _systemctl(self, verb: str) -> None:
+        output = self.run("systemctl", verb, UNIT)
+        if output.code:
+            raise SettingsError(f"systemctl {verb} {UNIT} failed: {output.text.strip()}")
+
+
+def make_plan(
+    wanted: DaemonSettings, root: Path = Path("/"), run: Runner = run_command, *, restart: Restart = "when_idle"
+) -> DaemonPlan:
+    """Read everything, compare, and say what to do. Changes nothing.
+
+    Raises RequestError for a file that dockerd could not read, and for what does not fit this host.
+    """
+    plan = DaemonPlan(root, run)
+    if (root / _SNAP.lstrip("/")).exists():
+        raise RequestError(
+            "Docker is there as a snap, which has a daemon and a configuration of its own: remove it by snap remove "
+            "docker (which removes its containers too), or leave Docker alone"
+        )
+    plan.found = read_if_there(plan.file)
+    document = parse_object(plan.found or "", FILE)
+    text = plan.found or ""
+    for path, value in wanted.items():
+        expected = canonical(value)
+        there = read_value(document, path, FILE)
+        actual = None if there is None else canonical(there)
+        plan.settings.compare(".".join(path), "persisted", expected, actual)
+        if actual != expected:
+            text = set_value(text, path, value)
+    if plan.settings.differing:
+        refuse_if_unwritable(plan.file)
+        plan.text = text
+    if (root / PROGRAM.lstrip("/")).exists():
+        _compare_service(plan, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
+    else:
+        plan.settings.compare(UNIT, "persisted", "enabled", None)
+        plan.settings.compare(UNIT, "live", _CURRENT, None)
+    return plan
+
+
+def _compare_service(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
+    service = read_service(plan.run)
+    plan.runs = service.runs
+    plan.enable = plan.settings.compare(UNIT, "persisted", "enabled", service.enabled or None).action == "changed"
+    written = plan.file.stat().st_mtime if plan.found is not None else 0.0
+    is_read = written < service.since or written > time.time()  # a clock that was wrong is no reason for restarts
+    if not service.runs:
+        plan.settings.compare(UNIT, "live", _CURRENT, service.active)
+        plan.begin = True
+    elif plan.text is None and is_read:
+        plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
+    else:
+        _plan_restart(plan, restart, live_restore=live_restore)
+
+
+def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
+    daemon = read_daemon(plan.run)
+    if daemon.swarm and live_restore:
+        raise RequestError(
+            "live-restore must not be true on a node of a swarm, because dockerd does not start with both (null leaves "
+            "the key alone); got: True"
+        )
+    kept = live_restore or daemon.live_restore
+    if restart == "always" or (restart == "when_idle" and (kept or not daemon.containers)):
+        plan.settings.compare(UNIT, "live", _CURRENT, _OUTDATED)
+        plan.begin = True
+        plan.spares = live_restore and not daemon.live_restore and daemon.containers > 0
+        return
+    cause = "a restart is not allowed" if restart == "never" else f"a restart would stop {daemon.containers} containers"
+    plan.settings.compare(
+        UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; systemctl restart docker does it, as does a reboot"
+    )

@@ -1,0 +1,72 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service of Docker's daemon: whether it runs, since when, and what a restart of it would stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ._apt import Runner
+from ._settings import SettingsError
+
+UNIT = "docker.service"
+_NOISE = "level=info"
+_QUESTIONS = "{{.LiveRestoreEnabled}} {{.ContainersRunning}} {{.Swarm.LocalNodeState}}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """enabled, active: as systemd words them. since: when its process began, in seconds as files' times are told."""
+
+    enabled: str
+    active: str
+    since: float
+
+    @property
+    def runs(self) -> bool:
+        return self.active in ("active", "reloading")
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """What a running dockerd says of itself. live_restore: containers outlive it."""
+
+    live_restore: bool
+    containers: int
+    swarm: bool
+
+
+def read_service(run: Runner) -> Service:
+    names = "UnitFileState,ActiveState,ExecMainStartTimestamp"
+    output = run("systemctl", "show", UNIT, f"--property={names}", "--timestamp=us+utc")
+    if output.code:
+        raise SettingsError(f"systemctl show {UNIT} failed: {output.text.strip()}")
+    found = dict(line.partition("=")[::2] for line in output.stdout.splitlines())
+    return Service(
+        found.get("UnitFileState", ""), found.get("ActiveState", ""), _seconds(found.get("ExecMainStartTimestamp", ""))
+    )
+
+
+def read_daemon(run: Runner) -> Daemon:
+    output = run("docker", "info", f"--format={_QUESTIONS}")
+    words = output.stdout.split()
+    if output.code or len(words) != len(_QUESTIONS.split()) or not words[1].isdigit():
+        raise SettingsError(f"docker info says nothing: {output.text.strip() or 'no output'}")
+    return Daemon(words[0] == "true", int(words[1]), words[2] != "inactive")
+
+
+def explain_failure(run: Runner) -> str:
+    """Why dockerd did not start: the last that it wrote."""
+    output = run("journalctl", "--quiet", f"--unit={UNIT}", "--output=cat", "--lines=20", "_COMM=dockerd")
+    lines = [line for line in output.stdout.splitlines() if line.strip() and _NOISE not in line]
+    return lines[-1] if lines else f"its journal says nothing (journalctl --unit={UNIT})"
+
+
+def _seconds(timestamp: str) -> float:
+    """Of `Sat 2026-11-21 21:38:28.123456 UTC`; 0 where it never began."""
+    words = timestamp.split()
+    if len(words) != len(("day", "date", "time", "zone")):
+        return 0.0
+    return datetime.fromisoformat(f"{words[1]}T{words[2]}+00:00").timestamp()
