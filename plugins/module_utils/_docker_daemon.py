@@ -25,7 +25,7 @@ from ._json_text import canonical, parse_object, read_value, set_value
 from ._settings import RequestError, Settings, SettingsError
 
 FILE = "/etc/docker/daemon.json"
-PROGRAM = "/usr/bin/dockerd"
+PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # of Docker's own package and Ubuntu's; of Debian's
 LIVE_RESTORE = ("live-restore",)
 _SNAP = "/snap/docker"
 _PATIENCE, _PAUSE = 10.0, 0.2
@@ -57,8 +57,8 @@ class DaemonPlan:
         return self.root / FILE.lstrip("/")
 
     def apply(self) -> None:
-        if not (self.root / PROGRAM.lstrip("/")).exists():
-            raise SettingsError(f"there is no {PROGRAM}: install the package docker.io first")
+        if not is_installed(self.root):
+            raise SettingsError("there is no dockerd: install the package docker.io first")
         if self.text is not None:
             self._validate(self.text)
             replace_keeping_first(self.file, self.text)
@@ -76,7 +76,7 @@ class DaemonPlan:
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
             draft.write(text)
             draft.flush()
-            output = self.run(PROGRAM, "--validate", f"--config-file={draft.name}")
+            output = self.run("dockerd", "--validate", f"--config-file={draft.name}")
             if output.code:
                 said = output.text.strip().replace(draft.name, FILE)
                 raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
@@ -111,6 +111,10 @@ class DaemonPlan:
             raise SettingsError(f"systemctl {verb} {UNIT} failed: {output.text.strip()}")
 
 
+def is_installed(root: Path) -> bool:
+    return any((root / name.lstrip("/")).exists() for name in PROGRAMS)
+
+
 def make_plan(
     wanted: DaemonSettings, root: Path = Path("/"), run: Runner = run_command, *, restart: Restart = "when_idle"
 ) -> DaemonPlan:
@@ -137,7 +141,7 @@ def make_plan(
     if plan.settings.differing:
         refuse_if_unwritable(plan.file)
         plan.text = text
-    if (root / PROGRAM.lstrip("/")).exists():
+    if is_installed(root):
         _compare_service(plan, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
     else:
         plan.settings.compare(UNIT, "persisted", "enabled", None)

@@ -12,6 +12,7 @@ from typing import Any
 from ._apt_source_request import check_address, check_proxy, parse_fingerprints
 from ._cmdline_request import parse_cmdline_values
 from ._data_disk_request import parse_data_disks
+from ._docker_request import check_gpus, check_users, parse_daemon_settings
 from ._driver_branches import parse_branch
 from ._driver_table import parse_table
 from ._gpu_request import parse_cards, parse_entries
@@ -91,6 +92,14 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
     "base_unattended_upgrades_blacklist": _check_patterns,
+    "containers_daemon": parse_daemon_settings,
+    "containers_daemon_defaults": parse_daemon_settings,
+    "containers_gpus": check_gpus,
+    "containers_repository": _check_repository,
+    "containers_repository_fingerprints": parse_fingerprints,
+    "containers_repository_key": _check_repository_key,
+    "containers_repository_proxy": _check_repository_proxy,
+    "containers_users": check_users,
     "gpu_tuning_cards": parse_cards,
     "gpu_tuning_gpus": parse_entries,
     "kernel_tuning_cmdline": _check_cmdline,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _docker_daemon
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import FILE, PROGRAM, Restart, make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import FILE, PROGRAMS, Restart, make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_request import parse_daemon_settings
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
@@ -71,7 +71,7 @@ class DockerHost:
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.host.write(PROGRAM, "")
+        self.host.write(PROGRAMS[-1], "")
 
     @property
     def text(self) -> str:
@@ -97,7 +97,7 @@ class DockerHost:
                 return self._serve(verb)
             case ("docker", "info", *_rest):
                 return Output(0, f"{str(self._keeps()).lower()} {self.containers} {self.swarm}\n")
-            case (program, "--validate", option) if program == PROGRAM:
+            case ("dockerd", "--validate", option):
                 file = Path(option.partition("=")[2])
                 known = set(json.loads(file.read_text())) <= {*WANTED, "debug", "log-opts", "labels"}
                 return Output(0) if known else Output(1, "", f"unable to configure with file {file}: unknown\n")
@@ -185,7 +185,7 @@ def test_second_run_changes_nothing(converged: DockerHost) -> None:
 
 
 def test_before_docker_is_there_check_mode_tells_and_a_run_says_what_is_missing(docker: DockerHost) -> None:
-    docker.host.path(PROGRAM).unlink()
+    docker.host.path(PROGRAMS[-1]).unlink()
     checked = docker.converge(check_mode=True)
     assert [each.id for each in checked.differing][-2:] == [UNIT, UNIT]
     assert docker.calls == []

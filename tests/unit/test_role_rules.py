@@ -42,6 +42,14 @@ PACKAGE = "must be the name of a package, without version or architecture"
         ("nvidia_driver_repository_fingerprints", ["EB69 3B30 35CD 5710 E231  E123 A4B4 6996 3BF8 63CC"]),
         ("nvidia_driver_repository_proxy", ""),
         ("nvidia_driver_repository_proxy", "http://proxy.example:3128"),
+        ("containers_daemon", {"live-restore": None, "log-opts": {"max-size": "5m"}, "default-runtime": "nvidia"}),
+        ("containers_daemon_defaults", {}),
+        ("containers_gpus", ["GPU-8d1c3f5a-0b2e-4c6d-9e8f-7a6b5c4d3e2f"]),
+        ("containers_repository", "https://mirror.example/libnvidia-container/"),
+        ("containers_repository_key", "/root/toolkit.asc"),
+        ("containers_repository_fingerprints", []),
+        ("containers_repository_proxy", "DIRECT"),
+        ("containers_users", ["rig", "_svc-1"]),
         ("snapshots_settings", {"TIMELINE_CREATE": True, "NUMBER_LIMIT": None}),
         ("snapshots_settings_defaults", {"NUMBER_LIMIT": "4-20", "FREE_LIMIT": 0.1}),
     ],
@@ -53,6 +61,18 @@ def test_right_values_pass(variable: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
+        (
+            "containers_daemon",
+            {"log driver": "local"},
+            "containers_daemon['log driver'] must be a key of daemon.json, such as log-driver; got: 'log driver'",
+        ),
+        (
+            "containers_gpus",
+            ["0"],
+            "containers_gpus[0] must be a GPU's UUID, as nvidia-smi --list-gpus tells it; got: '0'",
+        ),
+        ("containers_users", ["rig", "--help"], "containers_users[1] must be the name of a user; got: '--help'"),
+        ("containers_repository", "mirror", "containers_repository must be"),
         ("base_packages", ["git", "git tmux"], f"base_packages[1] {PACKAGE}; got: 'git tmux'"),
         ("base_packages", ["--purge"], f"base_packages[0] {PACKAGE}; got: '--purge'"),
         ("base_packages", ["tmux=3.5a-3"], f"base_packages[0] {PACKAGE}; got: 'tmux=3.5a-3'"),

@@ -65,10 +65,8 @@ def control(row: Row, architecture: str) -> str:
 def build_package(row: Row, pool: Path, architecture: str) -> None:
     pool.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        scripts = {
-            f"/DEBIAN/{name}": f"#!/usr/bin/python3\n{(HERE / file).read_text()}"
-            for name, file in row.get("scripts", {}).items()
-        }
+        named = {f"/DEBIAN/{name}": file for name, file in row.get("scripts", {}).items()} | row.get("programs", {})
+        scripts = {path: f"#!/usr/bin/python3\n{(HERE / file).read_text()}" for path, file in named.items()}
         files = {"/DEBIAN/control": control(row, architecture)} | scripts | row.get("files", {})
         if configuration := row.get("conffiles", [path for path in files if path.startswith("/etc/")]):
             files["/DEBIAN/conffiles"] = "".join(f"{path}\n" for path in configuration)
