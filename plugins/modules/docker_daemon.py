@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: docker_daemon
 short_description: Keep keys of Docker's daemon.json, and a running dockerd that has read them
-version_added: 0.4.0
+version_added: 0.5.0
 author:
   - The mlrig.workstation engineers (@mlrig)
 description:

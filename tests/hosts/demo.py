@@ -25,6 +25,11 @@ DEMO = CHECKOUT / ".cache/demo"
 CONNECTION = DEMO / "inventory/hosts.yml"
 REFERENCE = CHECKOUT / "inventory/reference/hosts.yml"
 SIMULATED_DRIVER = "tests/simgpu/install.yml"
+# Where the rig has the simulated repository of NVIDIA's container toolkit.
+SIMULATED_TOOLKIT = {
+    "containers_repository": "file:///opt/mlrig-test-host/repository/nvidia/toolkit/",
+    "containers_repository_key": "/opt/mlrig-test-host/repository/key.asc",
+}
 ENGINE = CHECKOUT / "tests/hosts/engine"
 IMAGES = CHECKOUT / "tests/hosts/images.py"
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -74,7 +79,7 @@ def test_host(action: str, rig: str) -> None:
     variables = {
         "test_hosts_scope": "demo",
         "test_hosts_directory": str(DEMO),
-        "test_hosts": [{"name": rig, "image": IMAGE}],
+        "test_hosts": [{"name": rig, "image": IMAGE, "variables": SIMULATED_TOOLKIT}],
     }
     playbook("--extra-vars", json.dumps(variables), f"tests/hosts/{action}.yml")
 

@@ -15,5 +15,7 @@ def test_check_mode_reports_everything_and_changes_nothing(host, site, files):
         "Set kernel tunables, now and for every boot",
         "Install the program mlrig",
         "Set the GPUs, now and for every boot",
+        "Install Docker, and NVIDIA's container toolkit for GPUs",
+        "Keep Docker's configuration",
     }
     assert files(host) == before

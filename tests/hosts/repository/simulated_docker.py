@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 CONFIGURATION = Path("/etc/docker/daemon.json")
 CONTAINERS = Path("/run/simulated-containers")
@@ -20,7 +21,7 @@ LOG_DRIVERS = ("json-file", "local", "journald")
 OPTIONS_OF_LOCAL = {"max-size", "max-file", "compress"}
 
 
-def load(file: Path) -> dict[str, object]:
+def load(file: Path) -> dict[str, Any]:
     config = json.loads(file.read_text() or "{}") if file.exists() else {}
     if unknown := config.keys() - KEYS:
         names = ", ".join(sorted(unknown))
@@ -31,7 +32,7 @@ def load(file: Path) -> dict[str, object]:
     return config
 
 
-def start() -> dict[str, object]:
+def start() -> dict[str, Any]:
     config = load(CONFIGURATION)
     driver = config.get("log-driver", "json-file")
     unknown = set(config.get("log-opts", {})) - OPTIONS_OF_LOCAL if driver == "local" else set()

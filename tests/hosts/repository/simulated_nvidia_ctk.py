@@ -1,7 +1,7 @@
 """What the simulated package of NVIDIA's container toolkit has as nvidia-ctk: simulated, and says so in its version.
 
-It does to Docker's configuration what the real one's source does (pkg/config/engine/docker of nvidia-container-
-toolkit 1.18): keys sorted, four blanks, no end of line. Descriptions of GPUs have their names alone, as the real one forms them.
+It does to Docker's configuration what the source of the real one does (pkg/config/engine/docker, 1.18): keys sorted,
+four blanks, no end of line. Descriptions of GPUs have their names alone, as the real one forms them.
 """
 
 from __future__ import annotations
