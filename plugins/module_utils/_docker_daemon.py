@@ -60,7 +60,6 @@ class DaemonPlan:
         if not is_installed(self.root):
             raise SettingsError("there is no dockerd: install the package docker.io first")
         if self.text is not None:
-            self._validate(self.text)
             replace_keeping_first(self.file, self.text)
         if self.runs and (self.text is not None or self.begin):
             self._systemctl("reload")
@@ -70,16 +69,6 @@ class DaemonPlan:
             self._systemctl("enable")
         if self.begin:
             self._begin()
-
-    def _validate(self, text: str) -> None:
-        """By dockerd itself, before the file is touched: what it cannot read would keep it from starting."""
-        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
-            draft.write(text)
-            draft.flush()
-            output = self.run("dockerd", "--validate", f"--config-file={draft.name}")
-            if output.code:
-                said = output.text.strip().replace(draft.name, FILE)
-                raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
 
     def _await_live_restore(self) -> None:
         """A reload is a signal, and not waited for."""
@@ -142,11 +131,24 @@ def make_plan(
         refuse_if_unwritable(plan.file)
         plan.text = text
     if is_installed(root):
+        if plan.text is not None:
+            _validate(plan.text, run)
         _compare_service(plan, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
     else:
         plan.settings.compare(UNIT, "persisted", "enabled", None)
         plan.settings.compare(UNIT, "live", _CURRENT, None)
     return plan
+
+
+def _validate(text: str, run: Runner) -> None:
+    """By dockerd itself, before anything changes: what it cannot read would keep it from starting."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
+        draft.write(text)
+        draft.flush()
+        output = run("dockerd", "--validate", f"--config-file={draft.name}")
+        if output.code:
+            said = output.text.strip().replace(draft.name, FILE)
+            raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
 
 
 def _compare_service(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:

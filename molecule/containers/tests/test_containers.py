@@ -63,7 +63,7 @@ def test_dockerd_runs_and_has_read_its_configuration(host):
     assert host.service("docker").is_enabled
     assert host.service("docker").is_running
     assert (
-        host.check_output("docker info --format '{{.LiveRestoreEnabled}} {{.ContainersRunning}} x'").split()[0]
+        host.check_output("docker info --format='{{.LiveRestoreEnabled}} {{.ContainersRunning}} x'").split()[0]
         == "true"
     )
 
@@ -71,7 +71,7 @@ def test_dockerd_runs_and_has_read_its_configuration(host):
 def test_a_real_dockerd_says_what_it_was_told(host):
     if name_of(host) == OWN:
         pytest.skip("the simulated dockerd is asked above")
-    said = json.loads(host.check_output("docker info --format '{{json .}}'"))
+    said = json.loads(host.check_output("docker info --format='{{json .}}'"))
     assert (said["LoggingDriver"], said["LiveRestoreEnabled"]) == ("local", True)
     assert said["Runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
     assert "/var/run/cdi" in said["CDISpecDirs"]
@@ -202,7 +202,7 @@ def test_what_dockerd_does_not_start_with_is_put_back(role, hosts):
     assert "is as it was before, and dockerd runs again" in run.errors
     assert host.file(DAEMON).content_string == before
     assert host.service("docker").is_running
-    assert role.run("--limit", OWN).changed(OWN) == {CONFIGURE} - {CONFIGURE}
+    assert role.run("--limit", OWN).changed(OWN) == set()
 
 
 WRONG = {
