@@ -13,7 +13,7 @@ from typing import Any
 
 from ._settings import RequestError
 
-Path = Sequence[str]
+KeyPath = Sequence[str]
 
 _DECODER = json.JSONDecoder()
 _WHITE = re.compile(r"[ \t\r\n]*")
@@ -60,7 +60,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
-def read_value(document: Mapping[str, Any], path: Path, where: str) -> Any:
+def read_value(document: Mapping[str, Any], path: KeyPath, where: str) -> Any:
     """The value at a path; None where there is none. Raises RequestError where something on the way is no object."""
     found: Any = document
     for depth, key in enumerate(path):
@@ -72,7 +72,7 @@ def read_value(document: Mapping[str, Any], path: Path, where: str) -> Any:
     return found
 
 
-def set_value(text: str, path: Path, value: object) -> str:
+def set_value(text: str, path: KeyPath, value: object) -> str:
     """The text with a value at a path that `read_value` can follow; what is missing on the way is added at the end."""
     text = text if text.strip() else "{}\n"
     indent = found[1] if (found := _FIRST_INDENT.search(text)) else _INDENT
