@@ -133,14 +133,13 @@ def test_the_user_may_command_docker(host):
     assert "docker" in host.user("rig").groups
 
 
-def test_a_run_without_changes_costs_15_module_executions(role, hosts):
-    """Four are the preflight's of every role, eight this role's for GPUs, two Docker's, and one the user's."""
+def test_a_run_without_changes_costs_14_module_executions(role, hosts):
     before = {name: executions(host) for name, host in hosts.items()}
     run = role.run()
     assert run.code == 0, run.errors
     for name, host in hosts.items():
         assert run.changed(name) == set()
-        assert executions(host) - before[name] == 15
+        assert executions(host) - before[name] == 14
 
 
 def test_drift_is_found_and_undone_and_keys_of_the_user_stay(role, hosts):
