@@ -15,11 +15,15 @@ from ._gpu_configuration import CONFIGURATION
 from ._gpu_program import FAILED, WRONG_INPUT, apply, reset, status
 from ._run_arguments import EPILOG as RUN_EPILOG
 from ._run_arguments import SUMMARY as RUN_SUMMARY
-from ._run_arguments import add_arguments
+from ._run_arguments import add_arguments as add_run_arguments
 from ._run_command import RunError
 from ._run_program import run
 from ._settings import RequestError, SettingsError
 from ._snapshot_program import snapshot
+from ._verify_program import EPILOG as VERIFY_EPILOG
+from ._verify_program import SUMMARY as VERIFY_SUMMARY
+from ._verify_program import add_arguments as add_verify_arguments
+from ._verify_program import verify
 
 _DESCRIPTION = """\
 The on-host program of the Ansible collection mlrig.workstation.
@@ -30,7 +34,9 @@ configures it, and makes it run at boot, after the driver was loaded again, and 
 mlrig snapshot takes a snapshot of the system on btrfs, by snapper, before a training run or a change that may go wrong.
 Other subvolumes and mounts, such as /home, are not in it. The role snapshots sets snapper up.
 
-mlrig run starts a command with what a training run should have; mlrig run --help tells."""
+mlrig run starts a command with what a training run should have; mlrig run --help tells.
+
+mlrig verify tells whether driver, GPUs and a project's environment work; mlrig verify --help tells."""
 
 _EPILOG = f"""\
 files:
@@ -66,7 +72,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int]]] = {
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("mlrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
-    subjects = parser.add_subparsers(required=True, metavar="gpu|run|snapshot")
+    subjects = parser.add_subparsers(required=True, metavar="gpu|run|snapshot|verify")
     gpu = subjects.add_parser("gpu", help="NVIDIA GPUs", epilog=_EPILOG, formatter_class=raw)
     commands = gpu.add_subparsers(required=True, metavar="apply|status|reset")
     for name, (summary, command) in _COMMANDS.items():
@@ -80,13 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     sub = subjects.add_parser(
         "run", help=RUN_SUMMARY, description=RUN_SUMMARY, epilog=RUN_EPILOG, formatter_class=raw, allow_abbrev=False
     )
-    add_arguments(sub)
+    add_run_arguments(sub)
     sub.set_defaults(command=run)
     summary = "take a snapshot of the system, and print its number"
     sub = subjects.add_parser("snapshot", help=summary, description=summary, epilog=_EPILOG, formatter_class=raw)
     sub.add_argument("description", help="why it is taken")
     sub.add_argument("--json", action="store_true", help="print one JSON document instead of the number")
     sub.set_defaults(command=snapshot)
+    sub = subjects.add_parser(
+        "verify", help=VERIFY_SUMMARY, description=VERIFY_SUMMARY, epilog=VERIFY_EPILOG, formatter_class=raw
+    )
+    add_verify_arguments(sub)
+    sub.set_defaults(command=verify)
     return parser
 
 
