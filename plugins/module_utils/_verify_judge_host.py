@@ -89,14 +89,14 @@ def _judge_model(here: str, gpu: Mapping[str, Any], driver: str | None, model: C
     if found is None:
         yield skip(f"{here}/capability", _UNTOLD, model.capability)
     else:
-        reason = f"a {model.name} has {model.capability}: driver, name or card is not what it seems"
+        reason = f"the {model.name} has {model.capability}: driver, name or card is not what it seems"
         yield decide(f"{here}/capability", found == model.capability, model.capability, found, reason)
     sizes = f"{' or '.join(map(str, model.memory_gib))} GiB"
     if mib is None:
         yield skip(f"{here}/memory", _UNTOLD, sizes)
     else:
         fits = any(abs(mib / 1024 / size - 1) <= _MEMORY for size in model.memory_gib)
-        yield decide(f"{here}/memory", fits, sizes, memory, f"a {model.name} is sold with {sizes}")
+        yield decide(f"{here}/memory", fits, sizes, memory, f"the {model.name} is sold with {sizes}")
     if model.driver and driver:
         floors = " or ".join(model.driver)
         reason = f"the driver is older than the {model.name} needs: the role nvidia_driver brings a newer one"

@@ -67,8 +67,6 @@ def _why_slow(gpu: Mapping[str, Any], facts: Mapping[str, Any], model: CardModel
     throttled = {reason for each in load for reason in each["throttle_reasons"] or ()}
     told = [THROTTLED[reason] for reason in sorted(throttled & THROTTLED.keys())]
     limit = gpu["power_watts"]["limit"]
-    if "sw_power_cap" in throttled and limit:
-        told.append(f"it works at its power limit, {limit:g} W")
     if model and limit and limit < model.board_watts:
         told.append(f"its power limit is {limit:g} of {model.board_watts} W")
     if locked := facts["locks"].get(gpu["uuid"]):

@@ -15,7 +15,7 @@ from ._verify_gpus import training_gpus, why_left_alone
 from ._verify_judge_host import reaches, version
 
 # The first driver for each major version of CUDA: docs.nvidia.com/deploy/cuda-compatibility.
-_DRIVERS = {12: "525.60.13", 13: "580.65.06"}
+_DRIVERS = {12: "525.60.13", 13: "580"}
 _FLAG = re.compile(r"sm_(\d+)(\d)([af]?)")
 # Both add up in 32 bits, in another order.
 _OFF = 5e-3

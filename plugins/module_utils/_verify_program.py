@@ -118,9 +118,10 @@ def _folder(project: str | None) -> Path:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     gpus = outcome.facts["gpus"] if outcome.facts else []
+    told = [f"{check.id}: found {check.actual}, expected {check.expected}; {check.reason}" for check in outcome.failed]
     return {
         "error": outcome.error,
-        "failed": [check.as_dict() for check in outcome.failed],
+        "told": [outcome.error, *told] if outcome.error is not None else told,
         "checks": [check.as_dict() for check in outcome.checks],
         "gpus": [{name: gpu[name] for name in ("index", "uuid", "name")} for gpu in gpus],
         "measurements": outcome.measurements,
