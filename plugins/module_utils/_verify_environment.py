@@ -13,7 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,11 +32,14 @@ _START = "import importlib, sys; sys.path.append(sys.argv.pop(1)); importlib.imp
 
 @dataclass(frozen=True)
 class Project:
-    """A project with a Python of its own. folder: as the user knows it. owner: None is whoever runs this."""
+    """A project with a Python of its own. folder: as the user knows it. user: whom it is run as.
+
+    That is its owner; unless this is not run by root, who alone can act as others.
+    """
 
     folder: Path
     python: Path
-    owner: pwd.struct_passwd | None
+    user: pwd.struct_passwd
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,11 @@ def find_project(folder: Path, root: Path) -> Project:
         raise RequestError(
             f"there is no Python environment in {folder}, no .venv/bin/python: run uv sync there; {hint}"
         )
-    owner = there.stat().st_uid
-    other = os.geteuid() == 0 and owner != 0
-    return Project(folder, python, pwd.getpwuid(owner) if other else None)
+    number = there.stat().st_uid if os.geteuid() == 0 else os.geteuid()
+    try:
+        return Project(folder, python, pwd.getpwuid(number))
+    except KeyError:
+        raise RequestError(f"{folder} cannot be run as user {number}, which this host does not have") from None
 
 
 def measure(project: Project, wanted: Wanted, watch: Callable[[str], None]) -> dict[str, Any]:
@@ -75,10 +81,9 @@ def measure(project: Project, wanted: Wanted, watch: Callable[[str], None]) -> d
     """
     folder = Path(tempfile.mkdtemp(prefix="mlrig-verify-"))
     try:
-        if project.owner:
-            os.chown(folder, project.owner.pw_uid, project.owner.pw_gid)
+        os.chown(folder, project.user.pw_uid, project.user.pw_gid)
         # Outside of it, where the project's owner cannot reach what is read here.
-        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr, _leaving_nothing_behind():
             process = _start(project, wanted, folder, stdout, stderr)
             try:
                 _wait(process, stderr, wanted, watch)
@@ -89,15 +94,29 @@ def measure(project: Project, wanted: Wanted, watch: Callable[[str], None]) -> d
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def _leaving_nothing_behind() -> Iterator[None]:
+    """What would end this program raises instead, so that the measuring does not live on."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _start(
     project: Project, wanted: Wanted, folder: Path, stdout: IO[bytes], stderr: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     library = Path(__file__).parent
     module = f"{library.name}._verify_measure"
-    owner = project.owner
-    user, group, groups = (None, None, None)
-    if owner:
-        user, group, groups = owner.pw_uid, owner.pw_gid, os.getgrouplist(owner.pw_name, owner.pw_gid)
+    user = project.user
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    other = user.pw_uid != os.geteuid()
     try:
         return subprocess.Popen(
             [project.python, "-P", "-B", "-c", _START, library.parent, module, "--parts", *wanted.parts, *wanted.more],
@@ -105,24 +124,24 @@ def _start(
             stdout=stdout,
             stderr=stderr,
             cwd=folder,
-            env=_environment(owner or pwd.getpwuid(os.geteuid()), wanted.gpus, folder),
-            user=user,
-            group=group,
-            extra_groups=groups,
+            env=_environment(user, wanted.gpus, folder),
+            user=user.pw_uid if other else None,
+            group=user.pw_gid if other else None,
+            extra_groups=groups if other else None,
             start_new_session=True,
         )
     except OSError as error:
         raise SettingsError(f"cannot run {project.folder}/.venv/bin/python: {error.strerror}") from error
 
 
-def _environment(owner: pwd.struct_passwd, gpus: Sequence[str], folder: Path) -> dict[str, str]:
+def _environment(user: pwd.struct_passwd, gpus: Sequence[str], folder: Path) -> dict[str, str]:
     """Nothing of the caller's, and nothing that is downloaded or left behind."""
     return {
         "PATH": _PATH,
         "LC_ALL": "C.UTF-8",
-        "HOME": owner.pw_dir,
-        "USER": owner.pw_name,
-        "LOGNAME": owner.pw_name,
+        "HOME": user.pw_dir,
+        "USER": user.pw_name,
+        "LOGNAME": user.pw_name,
         "TMPDIR": str(folder),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),

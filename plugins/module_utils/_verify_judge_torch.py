@@ -70,7 +70,7 @@ def judge_device(gpu: Mapping[str, Any], found: Mapping[str, Any], facts: Mappin
     elif device is None:
         yield skip(f"{here}/kernel", "torch does not find it")
     else:
-        yield _judge_architecture(f"{here}/architecture", gpu, found["torch"])
+        yield _judge_architecture(f"{here}/architecture", gpu, device, found["torch"])
         if "total_memory" in device and gpu["memory_mib"]["total"]:
             yield _judge_memory(f"{here}/total_memory", device["total_memory"] / 2**20, gpu["memory_mib"]["total"])
         yield _judge_kernel(f"{here}/kernel", device["kernel"])
@@ -95,10 +95,13 @@ def runs_on(flags: Sequence[str], capability: str) -> bool:
     return False
 
 
-def _judge_architecture(check: str, gpu: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
-    capability, flags = gpu["compute_capability"], torch["architectures"]
+def _judge_architecture(
+    check: str, gpu: Mapping[str, Any], device: Mapping[str, Any], torch: Mapping[str, Any]
+) -> Check:
+    # An old driver does not tell, and CUDA does.
+    capability, flags = gpu["compute_capability"] or device.get("capability"), torch["architectures"]
     if capability is None:
-        return skip(check, "the driver does not tell its capability", actual=" ".join(flags))
+        return skip(check, "neither driver nor torch tells its capability", actual=" ".join(flags))
     major, minor = version(capability)
     reason = (
         f"wrong wheel for the card: torch {torch['version']} has no code for the {gpu['name']} ({capability}); lock one"

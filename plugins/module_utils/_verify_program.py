@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._settings import SettingsError
+from ._settings import InputError, SettingsError
 from ._verify_checks import Check
 from ._verify_environment import Wanted, find_project, measure
 from ._verify_gpus import read_facts, training_gpus, watch
@@ -109,11 +108,13 @@ def _measure(options: argparse.Namespace, facts: dict[str, Any], more: Sequence[
 
 
 def _folder(project: str | None) -> Path:
-    if project is not None:
-        return Path(project).expanduser().absolute()
-    user = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
-    home = Path(pwd.getpwnam(user).pw_dir) if user else Path.home()
-    return home / _PROJECT
+    user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
+    try:
+        return Path(project or f"~{user}/{_PROJECT}").expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(
+            "--project", "must not begin with the home of a user that this host does not have", project
+        ) from error
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

@@ -94,6 +94,14 @@ def test_it_runs_as_the_owner_of_the_project(project: Host) -> None:
     assert run(project) == {"user": 65534, "group": 65534}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_an_owner_that_does_not_exist(project: Host) -> None:
+    install(project, "exit 1")
+    os.chown(project.path(str(FOLDER)), 61234, 61234)
+    with pytest.raises(RequestError, match=r"cannot be run as user 61234, which this host does not have$"):
+        run(project)
+
+
 def test_gpus_are_watched_while_they_work(project: Host) -> None:
     install(
         project,
@@ -152,18 +160,26 @@ def test_a_hang_is_ended_with_all_that_it_started(project: Host) -> None:
     pytest.fail("a child lives on")
 
 
-def test_a_user_who_interrupts_leaves_nothing(project: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_nothing(
+    project: Host, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     install(project, f"echo $$ > {project.root}/self; sleep 600")
+    before = signal.getsignal(number)
+    wait = _verify_environment._wait
 
-    def interrupt(*_arguments: object) -> None:
+    def end(*arguments: Any) -> None:
         while not project.path("/self").exists():
             time.sleep(0.05)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        wait(*arguments)
 
-    monkeypatch.setattr(_verify_environment, "_wait", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(_verify_environment, "_wait", end)
+    with pytest.raises(SystemExit) as raised:
         run(project)
+    assert raised.value.code == 128 + number
     assert not Path(f"/proc/{project.read('/self').strip()}").exists()
+    assert signal.getsignal(number) is before
 
 
 def no_project(project: Host) -> None:

@@ -189,6 +189,15 @@ def test_the_architecture_rule(flags: str, capability: str, *, fits: bool) -> No
     assert runs_on(flags.split(), capability) == fits
 
 
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({"capability": "8.6"}, "passed"), ({"capability": "6.1"}, "failed"), ({"capability": None}, "skipped")],
+)
+def test_a_driver_that_does_not_tell_the_capability(told: dict[str, Any], status: str) -> None:
+    about = facts(changed(GPU, {"compute_capability": None}))
+    assert checks(measurements(changed(DEVICE, told)), about)["torch/0/architecture"].status == status
+
+
 # The gates of the facts: a product at 70 %, a copy at 75 % of the table; and our own for runs with locked clocks.
 @pytest.mark.parametrize(
     ("key", "value", "status"),

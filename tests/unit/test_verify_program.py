@@ -154,6 +154,11 @@ def test_the_default_project(without_driver: Rig, monkeypatch: pytest.MonkeyPatc
         assert str(_verify_program._folder(None)) == f"{Path('~nobody').expanduser()}/ml-finetune"
 
 
+def test_a_home_that_does_not_exist(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert without_driver.verify("--project", "~nobody-of-this-name/x") == COULD_NOT_RUN
+    assert "--project must not begin with the home of a user" in capsys.readouterr().err
+
+
 def test_wrong_arguments(rig: Rig) -> None:
     for arguments in (("--only", "everything"), ("--timeout", "soon"), ("more",)):
         with pytest.raises(SystemExit) as raised:
