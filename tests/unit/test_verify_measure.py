@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The mlrig.workstation engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The measuring half of `mlrig verify`, with a torch that only keeps count."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.mlrig.workstation.plugins.module_utils import _verify_measure_gpu
+from ansible_collections.mlrig.workstation.plugins.module_utils._verify_measure import MARK, attempt, measure
+from ansible_collections.mlrig.workstation.plugins.module_utils._verify_measure_training import try_unsloth
+
+GIB = 1 << 30
+MS_OF_ONE = 10.0
+
+
+class FakeCuda:
+    """Every piece of work takes so long; one GPU may refuse to work."""
+
+    def __init__(self, gpus: int, free: int) -> None:
+        self.gpus, self.free = gpus, free
+        self.done = 0
+        self.current = -1
+
+    def device_count(self) -> int:
+        return self.gpus
+
+    def get_device_properties(self, index: int) -> Any:
+        return SimpleNamespace(name=f"card {index}", major=8, minor=6, total_memory=24 * GIB)
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return self.free, 24 * GIB
+
+    def synchronize(self) -> None:
+        time.sleep(0.001)
+
+    @contextmanager
+    def device(self, index: int) -> Iterator[None]:
+        self.current = index
+        yield
+        self.current = -1
+
+    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802 - as torch calls it
+        assert enable_timing
+        cuda = self
+
+        class Event:
+            at = 0
+
+            def record(self) -> None:
+                self.at = cuda.done
+
+            def elapsed_time(self, end: Event) -> float:
+                return (end.at - self.at) * MS_OF_ONE
+
+        return Event()
+
+
+class FakeTorch:
+    bfloat16, uint8 = "bfloat16", "uint8"
+
+    def __init__(self, gpus: int = 1, free: int = 24 * GIB) -> None:
+        self.cuda = FakeCuda(gpus, free)
+        self.sizes: list[int] = []
+
+    def randn(self, *_size: int, **_options: Any) -> object:
+        return object()
+
+    def empty_like(self, _tensor: object) -> Any:
+        return self.tensor()
+
+    def ones(self, size: int, **_options: Any) -> Any:
+        self.sizes.append(size)
+        return self.tensor()
+
+    def tensor(self) -> Any:
+        return SimpleNamespace(copy_=lambda _source: self.work())
+
+    def mm(self, *_sides: object, out: object) -> None:
+        assert out
+        self.work()
+
+    def work(self) -> None:
+        assert self.cuda.current >= 0, "not on the GPU that is meant"
+        self.cuda.done += 1
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_verify_measure_gpu, "_WARM_UP", 0.01)
+
+
+def devices(torch: FakeTorch, *, speed: bool = True) -> list[dict[str, Any]]:
+    return _verify_measure_gpu.read_devices(torch, attempt, speed=speed)
+
+
+def test_speed_counts_every_operation_and_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_verify_measure_gpu, "_kernel", lambda *_: {"off": 0.0})
+    [gpu] = devices(FakeTorch())
+    assert (gpu["name"], gpu["capability"], gpu["total_memory"]) == ("card 0", "8.6", 24 * GIB)
+    # 2 x 8192^3 operations, and a GiB read and written, in 10 ms
+    assert gpu["speed"]["product_tflops"] == pytest.approx([109.951] * 7, rel=1e-4)
+    assert gpu["speed"]["copy_gb_per_s"] == pytest.approx([214.748] * 7, rel=1e-4)
+
+
+@pytest.mark.parametrize(("free", "size"), [(24 * GIB, GIB), (2 * GIB, GIB // 2), (GIB // 2, GIB // 4)])
+def test_a_copy_leaves_room(monkeypatch: pytest.MonkeyPatch, free: int, size: int) -> None:
+    monkeypatch.setattr(_verify_measure_gpu, "_kernel", lambda *_: {"off": 0.0})
+    torch = FakeTorch(free=free)
+    devices(torch)
+    assert torch.sizes == [size]
+
+
+def test_a_gpu_that_fails_keeps_no_other_from_being_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernel(_torch: object, index: int) -> dict[str, Any]:
+        if index == 0:
+            raise RuntimeError("CUDA error\n\n no kernel image \n")
+        return {"off": 0.0}
+
+    monkeypatch.setattr(_verify_measure_gpu, "_kernel", kernel)
+    first, second = devices(FakeTorch(gpus=2))
+    assert first["kernel"] == {"error": "RuntimeError: no kernel image"}
+    assert "speed" not in first
+    assert len(second["speed"]["product_tflops"]) == 7
+
+
+def test_speed_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_verify_measure_gpu, "_kernel", lambda *_: {"off": 0.0})
+    assert "speed" not in devices(FakeTorch(), speed=False)[0]
+
+
+def fail(error: Exception) -> dict[str, Any]:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("first\nlast \n"), "ImportError: last"),
+        (ValueError(), "ValueError: no message"),
+        (KeyError("name"), "KeyError: 'name'"),
+    ],
+)
+def test_the_last_line_of_an_error(capsys: pytest.CaptureFixture[str], error: Exception, said: str) -> None:
+    assert attempt("importing x", lambda: fail(error)) == {"error": said}
+    assert capsys.readouterr().err == f"{MARK}importing x\n"
+
+
+def test_packages_are_imported_for_the_training_only() -> None:
+    found = measure(("torch",), 1.0, 1)
+    assert {"packages", "unsloth"}.isdisjoint(found)
+    assert (found["parts"], found["training"]) == (["torch"], None)
+    assert json.dumps(found)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+def install_unsloth(packages: Path, text: str) -> None:
+    (packages / "unsloth").mkdir()
+    (packages / "unsloth/__init__.py").write_text(text)
+    (packages / "unsloth-2026.10.7.dist-info").mkdir()
+    (packages / "unsloth-2026.10.7.dist-info/METADATA").write_text("Name: unsloth\nVersion: 2026.10.7\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("print('welcome')", None),
+        ("raise NotImplementedError('it takes\\na GPU')", "a GPU"),
+        ("import os; os._exit(3)", "it ended with status 3"),
+    ],
+)
+def test_unsloth_is_imported_in_a_process_of_its_own(packages: Path, text: str, error: str | None) -> None:
+    install_unsloth(packages, text)
+    found = try_unsloth()
+    assert (found["version"], found.get("error")) == ("2026.10.7", error)
+    assert "unsloth" not in sys.modules
+
+
+def test_unsloth_that_is_not_installed(packages: Path) -> None:
+    assert list(packages.iterdir()) == []
+    assert try_unsloth() == {"version": None}
