@@ -49,7 +49,6 @@ class Wanted:
     parts: Sequence[str]
     gpus: Sequence[str]
     patience: float
-    more: Sequence[str] = ()
 
 
 def find_project(folder: Path, root: Path) -> Project:
@@ -119,7 +118,7 @@ def _start(
     other = user.pw_uid != os.geteuid()
     try:
         return subprocess.Popen(
-            [project.python, "-P", "-B", "-c", _START, library.parent, module, "--parts", *wanted.parts, *wanted.more],
+            [project.python, "-P", "-B", "-c", _START, library.parent, module, "--parts", *wanted.parts],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

@@ -86,24 +86,23 @@ def verify(options: argparse.Namespace) -> int:
     return outcome.status
 
 
-def run(options: argparse.Namespace, more: Sequence[str] = ()) -> Outcome:
-    """more: arguments for `_verify_measure`."""
+def run(options: argparse.Namespace) -> Outcome:
     facts = found = error = None
     try:
         facts = read_facts(options.root)
-        found = _measure(options, facts, more)
+        found = _measure(options, facts)
     except (SettingsError, OSError) as trouble:
         error = str(trouble)
     checks = judge(found, facts) if facts else []
     return Outcome([check for check in checks if check.group in options.only], facts, found, error)
 
 
-def _measure(options: argparse.Namespace, facts: dict[str, Any], more: Sequence[str]) -> dict[str, Any] | None:
+def _measure(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any] | None:
     parts = [part for part in PARTS if part in options.only]
     if not parts:
         return None
     project = find_project(_folder(options.project), options.root)
-    wanted = Wanted(parts, training_gpus(facts), options.timeout, more)
+    wanted = Wanted(parts, training_gpus(facts), options.timeout)
     return measure(project, wanted, lambda uuid: watch(facts, options.root, uuid))
 
 
