@@ -51,7 +51,7 @@ def find_damage(environment: Path, *, hashes: bool) -> dict[str, Installed]:
     for site in sorted(environment.glob(SITE_PACKAGES)):
         claims: dict[str, dict[_Claim, None]] = {}
         claimed_by: list[tuple[Installed, list[str]]] = []
-        for package, folder in _installed(site):
+        for package, folder in list_installed(site):
             claimed_by.append((package, _read_record(package, folder, claims)))
         wrong = _compare(f"{site}/", claims, hashes=hashes)
         for package, paths in claimed_by:
@@ -62,7 +62,8 @@ def find_damage(environment: Path, *, hashes: bool) -> dict[str, Installed]:
     return damaged
 
 
-def _installed(site: Path) -> Iterator[tuple[Installed, Path]]:
+def list_installed(site: Path) -> Iterator[tuple[Installed, Path]]:
+    """The packages of a folder site-packages, each with its folder of metadata; none is looked into."""
     with os.scandir(site) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             found = _DIST_INFO.fullmatch(entry.name)

@@ -50,7 +50,7 @@ def parse_projects(
     entries: Sequence[Mapping[str, Any]], environment: Mapping[str, Any], where: str = "projects"
 ) -> list[UvProject]:
     """Check and normalise the list. environment: that of all. Raises InputError for the first wrong one."""
-    for_all = _parse_environment(environment, "environment")
+    for_all = parse_environment(environment, "environment")
     projects: list[UvProject] = []
     for position, entry in enumerate(entries):
         project = _parse_project(entry, for_all, f"{where}[{position}]")
@@ -73,7 +73,7 @@ def _parse_project(entry: Mapping[str, Any], for_all: Mapping[str, str], where: 
         _parse_names(entry.get("groups"), f"{where}.groups"),
         _parse_python(entry.get("python"), f"{where}.python"),
         _parse_pyproject(entry.get("pyproject"), f"{where}.pyproject"),
-        {**for_all, **_parse_environment(entry.get("environment") or {}, f"{where}.environment")},
+        {**for_all, **parse_environment(entry.get("environment") or {}, f"{where}.environment")},
     )
 
 
@@ -128,7 +128,8 @@ def _parse_pyproject(text: object, where: str) -> str | None:
     return str(text)
 
 
-def _parse_environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
+def parse_environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Variables for uv, of which none may be what the module itself says."""
     parsed = {}
     for name, value in variables.items():
         here = f"{where}[{name!r}]"
