@@ -14,7 +14,7 @@ export ANSIBLE_SSH_CONTROL_PATH_DIR := /tmp/mlrig-$(shell id -u)-$(CHECKSUM)
 FORGET_CONNECTIONS := for socket in $(ANSIBLE_SSH_CONTROL_PATH_DIR)/*; do ssh -q -O exit -o ControlPath=$$socket - 2>/dev/null || true; done; rm -rf $(ANSIBLE_SSH_CONTROL_PATH_DIR)
 VM := python -m ansible_collections.mlrig.workstation.tests.hosts.vm
 
-.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule bench vm-up vm-ssh vm-down test-vm docs lock clean
+.PHONY: help bootstrap demo demo-ssh demo-down test test-fast lint sanity unit molecule bench vm-up vm-ssh vm-down test-vm test-ml tested-set docs lock clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,13 @@ vm-down: $(VENV) ## remove all virtual machines of this checkout; their images s
 
 test-vm: $(VENV) ## test on virtual machines of both shapes (SHAPE=btrfs or ext4: one of them)
 	@trap '$(FORGET_CONNECTIONS)' EXIT; printf '%s\n' $(or $(SHAPE),btrfs ext4) | xargs --replace --max-procs=2 tests/tools/logged vm-{} pytest --verbose tests/vm --shape {}
+
+test-ml: $(VENV) ## install the tested set of packages for real on a test host (4.3 GB), train with it, damage and mend it
+	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; pytest --verbose tests/ml
+
+tested-set: $(VENV) ## resolve the tested set anew, after an edit of roles/ml_env/vars/main/tested_set.yml, and test it
+	@python tests/tools/tested_set.py
+	@$(MAKE) --no-print-directory test-ml
 
 docs: $(VENV) ## write docs/ and CHANGELOG.md anew from the specs and changelog fragments
 	@tests/tools/generate

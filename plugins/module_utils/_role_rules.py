@@ -16,12 +16,14 @@ from ._docker_request import check_gpus, check_users, parse_daemon_settings
 from ._driver_branches import parse_branch
 from ._driver_table import parse_table
 from ._gpu_request import parse_cards, parse_entries
-from ._mount_request import parse_mounts
+from ._mount_request import parse_mounts, parse_place
 from ._nvme_queues import check_read_ahead
 from ._settings import InputError
 from ._snapper_request import parse_settings
 from ._swap_request import check_priority, parse_size, parse_swap_path
 from ._tunable_request import parse_values
+from ._uv_request import parse_environment, parse_projects, parse_python
+from ._uv_tools_request import check_index, parse_tool_list
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]")  # apt would remove what is named with a dash at its end
@@ -88,6 +90,21 @@ def _check_cmdline(values: Mapping[str, Any], where: str) -> None:
         raise InputError(f"{where}['transparent_hugepage']", rule, values["transparent_hugepage"])
 
 
+def _check_projects(projects: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Who logs in is not known here; somebody does."""
+    parse_projects([{"owner": "login", **project} for project in projects], {}, where)
+
+
+def _check_python(python: str, where: str) -> None:
+    if python:
+        parse_python(python, where)
+
+
+def _check_cache(path: str, where: str) -> None:
+    if path:
+        parse_place(path, where)
+
+
 RULES: Mapping[str, Callable[[Any, str], object]] = {
     "base_packages": _check_packages,
     "base_packages_defaults": _check_packages,
@@ -107,6 +124,14 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "kernel_tuning_sysctl": _check_sysctl,
     "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,
+    "ml_env_environment": parse_environment,
+    "ml_env_huggingface_cache": _check_cache,
+    "ml_env_index": check_index,
+    "ml_env_projects": _check_projects,
+    "ml_env_python": _check_python,
+    "ml_env_python_mirror": check_index,
+    "ml_env_tools": parse_tool_list,
+    "ml_env_uv_cache": _check_cache,
     "nvidia_driver_branch": parse_branch,
     "nvidia_driver_branches": parse_table,
     "nvidia_driver_repository": _check_repository,

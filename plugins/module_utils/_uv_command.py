@@ -110,11 +110,12 @@ class Uv:
             return ()
 
 
-def environment_of(project: UvProject) -> dict[str, str]:
+def environment_of(project: UvProject, cache: str | None) -> dict[str, str]:
     """What uv is told by variables; the project's own may say otherwise of all but its Python."""
     ours = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", _DOWNLOADS: _NEVER}
+    place = {} if cache is None else {"UV_CACHE_DIR": cache}
     python = {} if project.python is None else {"UV_PYTHON": project.python}
-    return {**ours, **project.environment, **python}
+    return {**ours, **place, **project.environment, **python}
 
 
 def read_answer(output: Output) -> dict[str, Any] | None:

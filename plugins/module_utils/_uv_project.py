@@ -117,17 +117,19 @@ class ProjectsPlan:
             plan.apply()
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - the options of the module
     projects: Sequence[UvProject],
     program: str,
     damage: str,
     *,
     check_mode: bool,
+    cache: str | None = None,
     make_runner: Callable[[Owner, Path, Mapping[str, str]], Runner] = owners_runner,
 ) -> ProjectsPlan:
     """Look at all of them, compare, and say what to do. Changes nothing.
 
     damage: what of installed files is compared, `sizes`, `hashes` or `none`.
+    cache: the folder in which each owner has a cache; None for where uv has it.
     """
     plan = ProjectsPlan(program, Path(program).exists())
     plan.settings.compare(program, "persisted", _INSTALLED, _INSTALLED if plan.is_installed else None)
@@ -137,9 +139,8 @@ def make_plan(
         if folder in places:
             raise InputError(f"{project.where}.path", f"must not repeat {places[folder]}", project.path)
         places[folder] = project.where
-        uv = Uv(
-            program, project, make_runner(owner, folder, environment_of(project)), check_mode, plan.settings.warnings
-        )
+        environment = environment_of(project, cache and f"{cache}/{owner.name}/uv")
+        uv = Uv(program, project, make_runner(owner, folder, environment), check_mode, plan.settings.warnings)
         plan.plans.append(ProjectPlan(project, owner, folder, uv, damage, plan.settings))
     for each in plan.plans:
         if plan.is_installed:

@@ -71,7 +71,7 @@ def _parse_project(entry: Mapping[str, Any], for_all: Mapping[str, str], where: 
         owner,
         _parse_names(entry.get("extras"), f"{where}.extras"),
         _parse_names(entry.get("groups"), f"{where}.groups"),
-        _parse_python(entry.get("python"), f"{where}.python"),
+        parse_python(entry.get("python"), f"{where}.python"),
         _parse_pyproject(entry.get("pyproject"), f"{where}.pyproject"),
         {**for_all, **parse_environment(entry.get("environment") or {}, f"{where}.environment")},
     )
@@ -107,7 +107,8 @@ def normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _parse_python(python: object, where: str) -> str | None:
+def parse_python(python: object, where: str) -> str | None:
+    """A version or an interpreter; None stays None."""
     if python is None:
         return None
     if not isinstance(python, str) or not _PYTHON.fullmatch(python):

@@ -16,8 +16,8 @@ from ._apt import Runner
 from ._files import read_if_there
 from ._uv_damage import SITE_PACKAGES, find_damage, list_installed
 
-# What `python3 -m venv` makes, whole or killed.
-_OF_AN_ENVIRONMENT = {"bin", "include", "lib", "lib64", "pyvenv.cfg", "requirements.txt", "share"}
+# What `python3 -m venv` has made before it is killed.
+_BEGUN = {".gitignore", "bin", "include", "lib", "lib64"}
 _VERSION_OF_PYTHON = re.compile(r"python3\.[0-9]+")
 _INCOMPATIBLE = re.compile(r"^The package .*", re.MULTILINE)
 
@@ -67,9 +67,9 @@ def find_missing_dependencies(environment: Path, uv: str, run: Runner) -> str | 
 
 def is_in_the_way(folder: Path) -> bool:
     """Whether it is no environment, and would lose what is in it."""
-    return os.path.lexists(folder) and (
-        not folder.is_dir() or not {each.name for each in folder.iterdir()} <= _OF_AN_ENVIRONMENT
-    )
+    if not folder.is_dir():
+        return os.path.lexists(folder)
+    return not (folder / "pyvenv.cfg").is_file() and not {each.name for each in folder.iterdir()} <= _BEGUN
 
 
 def _list_commands(metadata: Path) -> Iterator[str]:

@@ -51,29 +51,34 @@ def parse_tools(options: Mapping[str, Any]) -> ToolsRequest:
     until = options["exclude_newer"]
     if until is not None and not _DATE.fullmatch(until):
         raise InputError("exclude_newer", "must be a date, such as 2026-11-20", until)
-    index = options["index"] or None
-    if index is not None and "://" not in index:
-        raise InputError("index", "must be the address of a package index", index)
+    check_index(options["index"] or "", "index")
     environment = parse_environment(options["environment"], "environment")
     return ToolsRequest(
         _parse_version(options["version"], "version"),
         tuple(hashes),
-        tuple(_parse_tools(options["tools"])),
+        tuple(parse_tool_list(options["tools"], "tools")),
         until,
-        index,
+        options["index"] or None,
         environment,
     )
 
 
-def _parse_tools(entries: Sequence[Mapping[str, Any]]) -> list[Tool]:
+def check_index(address: str, where: str) -> None:
+    """Empty is none."""
+    if address and "://" not in address:
+        raise InputError(where, "must be an address, such as https://mirror.example/simple", address)
+
+
+def parse_tool_list(entries: Sequence[Mapping[str, Any]], where: str) -> list[Tool]:
+    """Check and normalise the list."""
     tools: list[Tool] = []
     for position, entry in enumerate(entries):
-        where = f"tools[{position}]"
+        here = f"{where}[{position}]"
         if not _NAME.fullmatch(entry["name"]):
-            raise InputError(f"{where}.name", "must be a name of letters, digits and . _ -", entry["name"])
-        tool = Tool(normalise(entry["name"]), _parse_version(entry["version"], f"{where}.version"))
+            raise InputError(f"{here}.name", "must be a name of letters, digits and . _ -", entry["name"])
+        tool = Tool(normalise(entry["name"]), _parse_version(entry["version"], f"{here}.version"))
         if tool.name in (each.name for each in tools):
-            raise InputError(f"{where}.name", "must not be there twice", entry["name"])
+            raise InputError(f"{here}.name", "must not be there twice", entry["name"])
         tools.append(tool)
     return tools
 

@@ -71,6 +71,11 @@ options:
       - No Python is downloaded unless C(UV_PYTHON_DOWNLOADS) says V(automatic) or V(manual).
     type: dict
     default: {}
+  cache:
+    description:
+      - A folder in which each owner has a cache, C(OWNER/uv), instead of C(~/.cache/uv). The owner must be able to
+        write there. Where it is on another file system than a project, packages are copied.
+    type: path
   damage:
     description:
       - How installed files are compared with what was installed. V(sizes) takes a second for 30,000 files, V(hashes)
@@ -181,6 +186,7 @@ def main() -> None:
         argument_spec={
             "projects": {"type": "list", "elements": "dict", "required": True, "options": project},
             "environment": {"type": "dict", "default": {}},
+            "cache": {"type": "path"},
             "damage": {"type": "str", "choices": ["sizes", "hashes", "none"], "default": "sizes"},
             "uv": {"type": "path", "default": "/opt/mlrig/uv/bin/uv"},
         },
@@ -190,7 +196,9 @@ def main() -> None:
 
     def plan() -> ProjectsPlan:
         projects = parse_projects(options["projects"], options["environment"])
-        return make_plan(projects, options["uv"], options["damage"], check_mode=module.check_mode)
+        return make_plan(
+            projects, options["uv"], options["damage"], check_mode=module.check_mode, cache=options["cache"]
+        )
 
     run_state_module(module, lambda: converge(plan, check_mode=module.check_mode))
 
