@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
+from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output, Runner
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
     RequestError,
     SettingsError,
     converge,
 )
+from ansible_collections.mlrig.workstation.plugins.module_utils._uv_owner import Owner
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
@@ -563,3 +564,18 @@ def test_the_same_folder_twice_is_refused(uv: FakeUv) -> None:
 def test_an_unknown_user_is_refused(uv: FakeUv) -> None:
     with pytest.raises(InputError, match=r"projects\[0\].owner must be a user of this host; got: 'nobody-knows'"):
         uv.converge(owner="nobody-knows")
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [({}, "/data/{me}/uv"), ({"UV_CACHE_DIR": "/mine"}, "/mine")], ids=["of all", "of the project"]
+)
+def test_an_owner_has_a_cache_in_the_folder_for_caches(uv: FakeUv, own: dict[str, str], told: str) -> None:
+    told_of: list[str] = []
+
+    def make_runner(_owner: Owner, _folder: Path, environment: Mapping[str, str]) -> Runner:
+        told_of.append(environment["UV_CACHE_DIR"])
+        return uv.run
+
+    projects = parse_projects([{"path": str(uv.folder), "environment": own}], {})
+    make_plan(projects, uv.program, "sizes", check_mode=True, cache="/data", make_runner=make_runner)
+    assert told_of == [told.format(me=pwd.getpwuid(os.geteuid()).pw_name)]
