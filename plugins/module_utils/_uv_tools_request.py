@@ -18,6 +18,12 @@ _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
+# What the module itself says to uv.
+_OURS = {
+    **dict.fromkeys(("HOME", "LOGNAME", "USER"), "who runs this"),
+    "UV_PYTHON": "the distribution, whose Python it is",
+    **dict.fromkeys(("UV_TOOL_BIN_DIR", "UV_TOOL_DIR"), "where this module has the tools"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def parse_tools(options: Mapping[str, Any]) -> ToolsRequest:
     index = options["index"] or None
     if index is not None and "://" not in index:
         raise InputError("index", "must be the address of a package index", index)
-    environment = parse_environment(options["environment"], "environment")
+    environment = parse_environment(options["environment"], "environment", _OURS)
     return ToolsRequest(
         _parse_version(options["version"], "version"),
         tuple(hashes),

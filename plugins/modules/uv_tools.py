@@ -53,8 +53,9 @@ options:
         required: true
   exclude_newer:
     description:
-      - A date such as V(2026-11-20), or a time such as V(2026-11-20T12:00:00Z). What was uploaded later is not taken, so that the tools' dependencies are those
-        of that day. An index that does not tell when a package was uploaded, as a mirror may be, has none then.
+      - A date such as V(2026-11-20), or a time such as V(2026-11-20T12:00:00Z). What was uploaded later is not taken, so that
+        the tools' dependencies are those of that day. An index that does not tell when a package was uploaded, as a
+        mirror may be, has none then.
     type: str
   index:
     description: The address of a package index instead of the usual one.
