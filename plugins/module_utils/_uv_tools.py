@@ -9,6 +9,7 @@ import os
 import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ._apt import Runner
@@ -20,32 +21,10 @@ from ._uv_failure import explain, lacks_network
 from ._uv_owner import Owner, locate, owners_runner
 from ._uv_request import normalise
 from ._uv_tool_environment import Found, find_fault_of_python, find_missing_dependencies, is_environment, look_into
+from ._uv_tools_places import Places
 from ._uv_tools_request import Tool, ToolsRequest
 
 _FOR_ALL_USERS = 0o022
-
-
-@dataclass(frozen=True)
-class Places:
-    """uv: its environment. tools: the folder with an environment for each. programs: where users find commands.
-
-    uv_links: where uv makes links itself; it overwrites and removes what others have of the same name.
-    python: the distribution's, as what an environment is made with must stay when projects come and go.
-    """
-
-    uv: Path = Path("/opt/mlrig/uv")
-    tools: Path = Path("/opt/mlrig/tools")
-    uv_links: Path = Path("/opt/mlrig/tools-bin")
-    programs: Path = Path("/usr/local/bin")
-    python: Path = Path("/usr/bin/python3")
-
-    @property
-    def program(self) -> Path:
-        return self.uv / "bin" / "uv"
-
-    @property
-    def link(self) -> Path:
-        return self.programs / "uv"
 
 
 @dataclass(frozen=True)
@@ -98,9 +77,9 @@ class ToolsPlan:
                 make_folder(self.places.programs)
                 self.places.link.symlink_to(self.places.program)
             for name, setting in self.removals.items():
-                self._attempt(setting, lambda name=name: self._remove(name))  # type: ignore[misc]
+                self._attempt(setting, partial(self._remove, name))
             for task in self.tasks:
-                self._attempt(task.setting, lambda task=task: self._mend(task))  # type: ignore[misc]
+                self._attempt(task.setting, partial(self._mend, task))
         finally:
             os.umask(before)
 
@@ -205,15 +184,8 @@ def make_plan(
 ) -> ToolsPlan:
     """Look at all, compare, and say what to do. Changes nothing."""
     index = {} if request.index is None else {"UV_DEFAULT_INDEX": request.index}
-    ours = {
-        "UV_TOOL_DIR": str(places.tools),
-        "UV_TOOL_BIN_DIR": str(places.uv_links),
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_CONFIG": "1",
-        "UV_NO_PROGRESS": "1",
-        "NO_COLOR": "1",
-    }
     owner, _folder = locate(str(places.uv), pwd.getpwuid(os.geteuid()).pw_name, "uv")
-    plan = ToolsPlan(request, places, make_runner(owner, Path("/"), {**request.environment, **index, **ours}))
+    environment = {**request.environment, **index, **places.variables}
+    plan = ToolsPlan(request, places, make_runner(owner, Path("/"), environment))
     plan.look()
     return plan

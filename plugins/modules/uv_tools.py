@@ -53,9 +53,9 @@ options:
         required: true
   exclude_newer:
     description:
-      - A date such as V(2026-11-20), or a time such as V(2026-11-20T12:00:00Z). What was uploaded later is not taken, so that
-        the tools' dependencies are those of that day. An index that does not tell when a package was uploaded, as a
-        mirror may be, has none then.
+      - A date such as V(2026-11-20), or a time such as V(2026-11-20T12:00:00Z). What was uploaded later is not taken,
+        so that the tools' dependencies are those of that day. An index that does not tell when a package was uploaded,
+        as a mirror may be, has none then.
     type: str
   index:
     description: The address of a package index instead of the usual one.
@@ -130,7 +130,8 @@ reboot_required:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._settings import converge, run_state_module
-from ..module_utils._uv_tools import Places, ToolsPlan, make_plan
+from ..module_utils._uv_tools import ToolsPlan, make_plan
+from ..module_utils._uv_tools_places import Places
 from ..module_utils._uv_tools_request import parse_tools
 
 

@@ -197,7 +197,9 @@ STATES: dict[str, tuple[Act, Found, list[str]]] = {
         *uv_differs("0.1.0"), *tool_differs("1.0, not whole", "its Python is python3.12 now")
     ], [*NEW_UV, *AGAIN]),
     "uv damaged": (of_uv("bin/uv"), uv_differs("0.13.8, with damage", "../../../bin/uv is gone"), NEW_UV),
-    "uv without its package": (lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info"), uv_differs("without uv"), NEW_UV),
+    "uv without its package": (
+        lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info"), uv_differs("without uv"), NEW_UV,
+    ),
     "uv without its RECORD": (
         lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info/RECORD"),
         uv_differs("0.13.8, with damage", "uv-0.13.8.dist-info/RECORD is gone"), NEW_UV,
@@ -333,6 +335,17 @@ def test_a_command_that_two_tools_have_is_the_first_ones(rig: ToolsHost) -> None
     assert skipped(rig, MONITOR, "rival==1.0") == [("tools/rival", None, reason)]
     assert skipped(rig, MONITOR, "rival==1.0") == [("tools/rival", "1.0", reason)]
     assert commands(rig)["monitor"] == "tools/monitor/bin/monitor"
+
+
+def test_a_command_passes_to_the_next_tool_in_one_run(rig: ToolsHost) -> None:
+    rig.converge(MONITOR, "rival==1.0")
+    told = "programs/monitor is gone"
+    assert differing(rig, "rival==1.0") == [
+        ("tools/rival", "1.0", "1.0, not whole", told),
+        ("tools/monitor", None, "1.0", ""),
+    ]
+    assert commands(rig) == {"monitor": "tools/rival/bin/monitor", "uv": "uv/bin/uv"}
+    assert differing(rig, "rival==1.0") == []
 
 
 def test_a_tool_may_take_the_place_of_another(rig: ToolsHost) -> None:

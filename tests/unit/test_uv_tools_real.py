@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, SettingsError, converge
-from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools import Places, make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools import make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools_places import Places
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools_request import parse_tools
 
 from .uv_host import listing, make_wheel

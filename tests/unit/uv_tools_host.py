@@ -14,7 +14,8 @@ from typing import Any
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output, Runner
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings, converge
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_owner import Owner
-from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools import Places, make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools import make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools_places import Places
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_tools_request import parse_tools
 
 from .uv_host import install
