@@ -23,7 +23,7 @@ from ._snapper_request import parse_settings
 from ._swap_request import check_priority, parse_size, parse_swap_path
 from ._tunable_request import parse_values
 from ._uv_request import parse_environment, parse_projects, parse_python
-from ._uv_tools_request import check_index, parse_tool_list
+from ._uv_tools_request import check_index, parse_tool_list, parse_tools_environment
 
 _TRANSPARENT_HUGEPAGE = "/sys/kernel/mm/transparent_hugepage/enabled"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]")  # apt would remove what is named with a dash at its end
@@ -95,6 +95,12 @@ def _check_projects(projects: Sequence[Mapping[str, Any]], where: str) -> None:
     parse_projects([{"owner": "login", **project} for project in projects], {}, where)
 
 
+def _check_environment(variables: Mapping[str, Any], where: str) -> None:
+    """It is for projects and for tools."""
+    parse_environment(variables, where)
+    parse_tools_environment(variables, where)
+
+
 def _check_python(python: str, where: str) -> None:
     if python:
         parse_python(python, where)
@@ -124,7 +130,7 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "kernel_tuning_sysctl": _check_sysctl,
     "kernel_tuning_sysctl_defaults": _check_sysctl,
     "kernel_tuning_sysfs": _check_sysfs,
-    "ml_env_environment": parse_environment,
+    "ml_env_environment": _check_environment,
     "ml_env_huggingface_cache": _check_cache,
     "ml_env_index": check_index,
     "ml_env_projects": _check_projects,

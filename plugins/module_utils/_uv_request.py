@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ._mount_request import parse_place
@@ -129,15 +130,17 @@ def _parse_pyproject(text: object, where: str) -> str | None:
     return str(text)
 
 
-def parse_environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
-    """Variables for uv, of which none may be what the module itself says."""
+def parse_environment(
+    variables: Mapping[str, Any], where: str, ours: Mapping[str, str] = MappingProxyType(_OURS)
+) -> dict[str, str]:
+    """Variables for uv. ours: what the module itself says, each with what it says that from."""
     parsed = {}
     for name, value in variables.items():
         here = f"{where}[{name!r}]"
         if not _VARIABLE.fullmatch(str(name)):
             raise InputError(here, "must be the name of a variable, of letters, digits and _", name)
-        if name in _OURS:
-            raise InputError(here, f"must not be set, as it follows from {_OURS[name]}", value)
+        if name in ours:
+            raise InputError(here, f"must not be set, as it follows from {ours[name]}", value)
         if isinstance(value, bool) or not isinstance(value, str | int) or "\0" in str(value) or "\n" in str(value):
             raise InputError(here, "must be text of one line, in quotes", value)
         parsed[str(name)] = str(value)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ._settings import InputError
@@ -16,7 +17,13 @@ from ._uv_request import normalise, parse_environment
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{8}Z)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?")
+# What the module itself says to uv.
+_OURS = {
+    **dict.fromkeys(("HOME", "LOGNAME", "USER"), "who runs this"),
+    "UV_PYTHON": "the distribution, whose Python it is",
+    **dict.fromkeys(("UV_TOOL_BIN_DIR", "UV_TOOL_DIR"), "where this module has the tools"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class ToolsRequest:
     tools: tuple[Tool, ...] = ()
     exclude_newer: str | None = None
     index: str | None = None
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_tools(options: Mapping[str, Any]) -> ToolsRequest:
@@ -48,11 +55,11 @@ def parse_tools(options: Mapping[str, Any]) -> ToolsRequest:
     for position, each in enumerate(hashes):
         if not _HASH.fullmatch(each):
             raise InputError(f"hashes[{position}]", "must be sha256: and 64 digits of a hexadecimal number", each)
-    until = options["exclude_newer"]
-    if until is not None and not _DATE.fullmatch(until):
+    until = options["exclude_newer"] or None
+    if until is not None and not _is_date(until):
         raise InputError("exclude_newer", "must be a date, such as 2026-11-20", until)
     check_index(options["index"] or "", "index")
-    environment = parse_environment(options["environment"], "environment")
+    environment = parse_tools_environment(options["environment"], "environment")
     return ToolsRequest(
         _parse_version(options["version"], "version"),
         tuple(hashes),
@@ -61,6 +68,11 @@ def parse_tools(options: Mapping[str, Any]) -> ToolsRequest:
         options["index"] or None,
         environment,
     )
+
+
+def parse_tools_environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Variables for uv and pip, of which none may be what the module itself says."""
+    return parse_environment(variables, where, _OURS)
 
 
 def check_index(address: str, where: str) -> None:
@@ -77,6 +89,8 @@ def parse_tool_list(entries: Sequence[Mapping[str, Any]], where: str) -> list[To
         if not _NAME.fullmatch(entry["name"]):
             raise InputError(f"{here}.name", "must be a name of letters, digits and . _ -", entry["name"])
         tool = Tool(normalise(entry["name"]), _parse_version(entry["version"], f"{here}.version"))
+        if tool.name == "uv":
+            raise InputError(f"{here}.name", "must not be uv, which is there without that", entry["name"])
         if tool.name in (each.name for each in tools):
             raise InputError(f"{here}.name", "must not be there twice", entry["name"])
         tools.append(tool)
@@ -87,3 +101,10 @@ def _parse_version(version: str, where: str) -> str:
     if not _VERSION.fullmatch(version):
         raise InputError(where, "must be one exact version, such as 1.2.3", version)
     return version
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return _DATE.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False

@@ -14,11 +14,15 @@ author:
 description:
   - Has uv in C(/opt/mlrig/uv), an environment of its own that pip fills from the package index, with a wheel that has
     one of the given hashes, and a link to it in C(/usr/local/bin).
-  - Has programs as tools of uv in C(/opt/mlrig/tools), for all users, each in an environment of its own and with its
-    commands in C(/usr/local/bin). A tool that is there and not listed is removed.
+  - Has programs as tools of uv in C(/opt/mlrig/tools), for all users, each in an environment of its own and with links
+    to its commands in C(/usr/local/bin). A tool that is there and not listed is removed.
   - Finds and mends another version, files that are gone or have another size than was installed, dependencies that
     are gone, a Python that went with an upgrade of the distribution, and a link that is gone.
-  - A command of the same name that is another program stays, and the tool is skipped.
+  - What is in C(/usr/local/bin) under the name of a command, and is no link of this module, stays, and the tool, or the
+    link to uv, is skipped. What is in C(/opt/mlrig/uv) or in the folder of a tool, and is no Python environment, stays
+    too, and the module fails.
+  - A tool that cannot be installed keeps no other from being installed. Where no index can be reached, another version
+    of uv or of a tool stays, as long as it is whole.
 extends_documentation_fragment:
   - mlrig.workstation.settings
 options:
@@ -27,34 +31,39 @@ options:
     type: str
     required: true
   hashes:
-    description: Hashes of the wheels that may be it, each C(sha256:) and 64 digits, as the package index tells them.
+    description:
+      - Hashes of the wheels that may be it, each C(sha256:) and 64 digits, as the package index tells them. pip refuses
+        any other wheel.
     type: list
     elements: str
     required: true
   tools:
-    description: The programs.
+    description: The programs. All that is not listed is removed.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: The package.
+        description: The package; not uv itself.
         type: str
         required: true
       version:
-        description: Its exact version.
+        description: Its exact version, written as the package writes it.
         type: str
         required: true
   exclude_newer:
     description:
-      - A date such as V(2026-11-20). What was uploaded later is not taken, so that the tools' dependencies are those
-        of that day. An index that does not tell when a package was uploaded, as a mirror may be, has none then.
+      - A date such as V(2026-11-20), or a time such as V(2026-11-20T12:00:00Z). What was uploaded later is not taken,
+        so that the tools' dependencies are those of that day. An index that does not tell when a package was uploaded,
+        as a mirror may be, has none then.
     type: str
   index:
     description: The address of a package index instead of the usual one.
     type: str
   environment:
-    description: Variables for uv and pip, such as C(SSL_CERT_FILE).
+    description:
+      - Variables for uv and pip. A certificate authority of one's own is C(SSL_CERT_FILE) for uv, and C(PIP_CERT) for
+        pip.
     type: dict
     default: {}
 requirements:
@@ -92,7 +101,7 @@ settings:
       returned: always
       sample: persisted
     expected:
-      description: The version, or where the link leads; null for a tool that should not be there.
+      description: The version, or where the link to uv leads; null for a tool that should not be there.
       type: str
       returned: always
       sample: 1.7.2
@@ -102,12 +111,12 @@ settings:
       returned: always
       sample: 1.7.2, with damage
     action:
-      description: V(none), V(changed), or V(skipped) where another program is in the way.
+      description: V(none), V(changed), V(skipped) where another program is in the way, or V(failed).
       type: str
       returned: always
       sample: changed
     reason:
-      description: Why it was skipped, or what is damaged.
+      description: Why it was skipped or failed, or what is damaged.
       type: str
       returned: when there is something to say
       sample: nvitop/gui.py is gone
@@ -121,7 +130,8 @@ reboot_required:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._settings import converge, run_state_module
-from ..module_utils._uv_tools import Places, ToolsPlan, make_plan
+from ..module_utils._uv_tools import ToolsPlan, make_plan
+from ..module_utils._uv_tools_places import Places
 from ..module_utils._uv_tools_request import parse_tools
 
 

@@ -75,7 +75,7 @@ class Damage:
 DAMAGES = {
     "a package missing": Damage(f"{AS_RIG} pip uninstall idna", ".venv/idna", None),
     "an extra package": Damage(f"{AS_RIG} pip install colorama==0.4.6", ".venv/colorama", "0.4.6"),
-    "another version": Damage(f"{AS_RIG} pip install idna==3.10", ".venv/idna", "3.10"),
+    "another version": Damage(f"{AS_RIG} pip install --no-config idna==3.10", ".venv/idna", "3.10"),
     "the metadata of a package gone": Damage(f"rm -r {PACKAGES}/peft-*.dist-info", ".venv/peft", None),
     "a file deleted": Damage(
         f"rm {PACKAGES}/torch/version.py", ".venv/torch", "2.10.0, with damage to 1 file", "torch/version.py is gone"
@@ -95,7 +95,7 @@ DAMAGES = {
     "the lock corrupt": Damage(f"echo '[[package' >> {FOLDER}/uv.lock", "uv.lock", "corrupt"),
     "the environment deleted": Damage(f"rm -r {FOLDER}/.venv", ".venv", None),
     "the interpreter gone": Damage(
-        f"ln -sf /usr/bin/python3.99 {FOLDER}/.venv/bin/python", ".venv", "with an interpreter that does not work"
+        f"ln -sf /usr/bin/python3.99 {FOLDER}/.venv/bin/python", ".venv", "without its interpreter"
     ),
 }
 

@@ -62,7 +62,7 @@ def test_the_version_of_uv_is_the_one_that_tests_have() -> None:
     locked = re.search(
         rf"^uv=={version} ((?:\\\n +--hash=\S+ ?)+)",
         (CHECKOUT / "requirements-dev.txt").read_text(),
-        re.MULTILINEULTILINE,
+        re.MULTILINE,
     )
     assert locked is not None
     assert all(each in locked[1] for each in variables["_ml_env_uv_hashes"])

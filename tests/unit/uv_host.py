@@ -52,7 +52,7 @@ def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, str], 
 
 def install(environment: Path, name: str, version: str, files: Mapping[str, str]) -> Path:
     """Returns its folder of metadata."""
-    site = environment / "lib/python3.11/site-packages"
+    site = next(environment.glob("lib/python3.*/site-packages"), environment / "lib/python3.11/site-packages")
     for path, content in contents_of(name, version, files).items():
         file = site / path
         file.parent.mkdir(parents=True, exist_ok=True)
