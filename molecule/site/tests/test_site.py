@@ -22,18 +22,12 @@ def test_a_run_without_changes_costs_at_most_39_module_executions(site, hosts):
     ("tag", "other"),
     [("base", "Set kernel tunables, now and for every boot"), ("kernel_tuning", "Install what is missing")],
 )
-def test_tags_choose_a_role_and_keep_the_preflight(site, hosts, tag, other):
-    run = site.run("--tags", tag)
-    assert run.code == 0, run.errors
-    for name in hosts:
-        assert "Refuse a host that cannot become a rig" in run.results[name]
-        assert other not in run.results[name]
-
-
-def test_limit_leaves_other_hosts_alone(site):
-    run = site.run("--limit", "debian13")
+def test_tags_choose_a_role_and_keep_the_preflight_and_limit_chooses_hosts(site, tag, other):
+    run = site.run("--tags", tag, "--limit", "debian13")
     assert run.code == 0, run.errors
     assert set(run.results) == {"debian13"}
+    assert "Refuse a host that cannot become a rig" in run.results["debian13"]
+    assert other not in run.results["debian13"]
 
 
 def test_the_host_is_as_wanted(host):
