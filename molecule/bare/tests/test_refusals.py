@@ -16,7 +16,6 @@ WRONG_VARIABLES = [
         ["base_unattended_upgrades_blacklist[0]", "regular expression", "'linux-('"],
     ),
     ("word for a boolean", {"base_kernel": "yes"}, ["base_kernel", "must be of type bool", "'yes'"]),
-    ("text for a number", {"preflight_free_space": "ten"}, ["preflight_free_space", "convert to int", "'ten'"]),
     ("not a choice", {"base_time_service": "ntpd"}, ["base_time_service", "one of: auto", "ntpd"]),
     (
         "not a page mode",
@@ -61,8 +60,9 @@ WRONG_VARIABLES = [
     ("list for a mapping", {"kernel_tuning_sysfs": ["x"]}, ["kernel_tuning_sysfs", "must be of type dict", "['x']"]),
     ("empty variable", {"kernel_tuning_sysctl": None}, ["kernel_tuning_sysctl", "must be of type dict", "None"]),
 ]
-# Found by a question to the host, after all that the variables alone tell.
-WRONG_FOR_THE_HOST = [
+# Told before all others, as the first role's own, or after them, by a question to the host.
+WRONG_BY_ITSELF = [
+    ("text for a number", {"preflight_free_space": "ten"}, ["preflight_free_space", "convert to int", "'ten'"]),
     (
         "unknown sysctl key",
         {"kernel_tuning_sysctl": {"vm.swapiness": 10}},
@@ -96,7 +96,7 @@ def in_few_runs(rows):
 
 @pytest.mark.parametrize(
     "rows",
-    [*in_few_runs(WRONG_VARIABLES), *([row] for row in WRONG_FOR_THE_HOST)],
+    [*in_few_runs(WRONG_VARIABLES), *([row] for row in WRONG_BY_ITSELF)],
     ids=lambda rows: ", ".join(name for name, _variables, _parts in rows),
 )
 def test_wrong_variables(site, hosts, rows):
