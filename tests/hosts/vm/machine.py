@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -42,12 +43,14 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def process_state(pid: int) -> str | None:
-    """The letter of proc_pid_stat(5), or None where there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+def is_locked(path: Path) -> bool:
+    """Whether a process has a lock on a file, as QEMU has on its pid file until its last thread has ended."""
+    with path.open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 class Machine:
@@ -201,8 +204,8 @@ class Machine:
         """End QEMU at once. What the system has not yet written to its disks is lost."""
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
-            # It has let go of its files when it is a zombie, and not when its memory is gone.
-            while process_state(pid) not in {None, "Z", "X"}:
+            # A process that looks dead may still have threads, and with them its files.
+            while is_locked(self.folder / "pid"):
                 time.sleep(0.05)
         self.monitor.unlink(missing_ok=True)
 
