@@ -69,7 +69,7 @@ PACKAGE = Point(
     before="apt-get --quiet=2 --yes purge tree",
 )
 # The command line comes last: a machine that has booted with it would need no reboot by test_site's first run.
-POINTS = {"btrfs": [PACKAGE, FSTAB, DROP_IN], "ext4": [FSTAB, SWAP, MENU]}
+POINTS = {"btrfs": [PACKAGE, DROP_IN], "ext4": [FSTAB, SWAP, MENU]}
 
 
 def cut_power_at(point: Point, machine: Machine, site: Site) -> None:

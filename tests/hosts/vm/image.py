@@ -6,7 +6,6 @@ under emulation. Only the boot loader is installed by the system itself, as the 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,7 +20,7 @@ from ..images import HERE as HOSTS
 from ..images import recipe
 from . import qemu
 from .machine import KEY, Machine
-from .qemu import CACHE, Kernel, say
+from .qemu import CACHE, Kernel, alone, say
 
 SHAPES = ("btrfs", "ext4")
 ROOTFS_RECIPE = ("debian-rootfs", "prefetch.yml", "vm/customize", "vm/packages.yml", "vm/root")
@@ -49,7 +48,7 @@ def make_key() -> None:
 def packages() -> list[str]:
     own = yaml.safe_load((HOSTS / "vm/packages.yml").read_text())
     shared = yaml.safe_load((HOSTS / "prefetch.yml").read_text())
-    return [*shared["all"], *own["system"], *own["roles"]]
+    return [*(name for name in shared["all"] if name not in own["left_out"]), *own["system"], *own["roles"]]
 
 
 def rootfs_version() -> str:
@@ -102,9 +101,8 @@ def install_boot_loader(folder: Path) -> None:
     machine.remove()
 
 
-def make(shape: str, folder: Path) -> None:
+def make(shape: str, archive: Path, folder: Path) -> None:
     started = time.monotonic()
-    archive = rootfs()
     say(f"putting it on the disks of the shape {shape}")
     unfinished = folder.with_suffix(".unfinished")
     Machine(unfinished / "machine").remove()
@@ -121,12 +119,14 @@ def make(shape: str, folder: Path) -> None:
 def image(shape: str) -> Path:
     """The folder of an image; it is made if it is not there."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone("lock"):
         qemu.require()
         make_key()
         folder = CACHE / "images" / f"{shape}-{image_version()}"
-        if not folder.exists():
-            make(shape, folder)
+        archive = None if folder.exists() else rootfs()
+    # One process installs GRUB, under emulation, while another does on another shape.
+    with alone(f"{shape}.lock"):
+        if archive and not folder.exists():
+            make(shape, archive, folder)
             forget_older(shape, folder)
-        return folder
+    return folder
