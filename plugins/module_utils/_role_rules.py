@@ -137,6 +137,7 @@ RULES: Mapping[str, Callable[[Any, str], object]] = {
     "ml_env_python": _check_python,
     "ml_env_python_mirror": check_index,
     "ml_env_tools": parse_tool_list,
+    "ml_env_torch_index": check_index,
     "ml_env_uv_cache": _check_cache,
     "nvidia_driver_branch": parse_branch,
     "nvidia_driver_branches": parse_table,

@@ -110,7 +110,7 @@ class Uv:
             return ()
 
 
-def environment_of(project: UvProject, cache: str | None) -> dict[str, str]:
+def environment_of(project: UvProject, cache: str | None = None) -> dict[str, str]:
     """What uv is told by variables; the project's own may say otherwise of all but its Python."""
     ours = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", _DOWNLOADS: _NEVER}
     place = {} if cache is None else {"UV_CACHE_DIR": cache}

@@ -52,7 +52,7 @@ def resolve(tested_set: dict[str, object]) -> list[str]:
 
 def resolve_for(python: str, tested_set: dict[str, object]) -> list[str]:
     template = jinja2.Template(TEMPLATE.read_text(), trim_blocks=True, undefined=jinja2.StrictUndefined)
-    pyproject = template.render(_ml_env_tested_set={**tested_set, "constraints": []}, ml_env_torch_index="pypi")
+    pyproject = template.render(_ml_env_tested_set={**tested_set, "constraints": []}, ml_env_torch_index="")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "pyproject.toml")
         source.write_text(pyproject)

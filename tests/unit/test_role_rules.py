@@ -58,6 +58,7 @@ PACKAGE = "must be the name of a package, without version or architecture"
         ("ml_env_python", "3.12"),
         ("ml_env_python_mirror", ""),
         ("ml_env_tools", [{"name": "nvitop", "version": "1.7.2"}]),
+        ("ml_env_torch_index", "https://mirror.example/whl/cu128"),
         ("ml_env_uv_cache", "/data/cache"),
         ("snapshots_settings", {"TIMELINE_CREATE": True, "NUMBER_LIMIT": None}),
         ("snapshots_settings_defaults", {"NUMBER_LIMIT": "4-20", "FREE_LIMIT": 0.1}),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -41,16 +41,6 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     if done.returncode:
         raise MachineError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process has a lock on a file, as QEMU has on its pid file until its last thread has ended."""
-    with path.open("r+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 class Machine:
@@ -203,10 +193,11 @@ class Machine:
     def cut_power(self) -> None:
         """End QEMU at once. What the system has not yet written to its disks is lost."""
         if pid := self.pid:
-            os.kill(pid, signal.SIGKILL)
-            # A process that looks dead may still have threads, and with them its files.
-            while is_locked(self.folder / "pid"):
-                time.sleep(0.05)
+            process = os.pidfd_open(pid)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            # Until all its threads are gone: one that is left holds its files, when the first is a zombie.
+            select.select([process], [], [])
+            os.close(process)
         self.monitor.unlink(missing_ok=True)
 
     def screenshot(self, to: Path) -> None:
