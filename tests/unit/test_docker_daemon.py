@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +52,10 @@ BY_NVIDIA_CTK = """\
 }"""
 OUTDATED = f"active, but it began before {FILE} was written"
 CHANGES = ("reload", "enable", "restart", "reset-failed")
+
+
+class KilledError(BaseException):
+    """The process ends, whatever it was about."""
 
 
 @dataclass
@@ -377,8 +380,14 @@ def test_killed_after_it_wrote_the_next_run_converges(
 ) -> None:
     docker.containers = 2
     serve = docker._serve
-    monkeypatch.setattr(docker, "_serve", lambda asked: sys.exit(9) if asked == verb else serve(asked))
-    with pytest.raises(SystemExit):
+
+    def serve_or_die(asked: str) -> Output:
+        if asked == verb:
+            raise KilledError
+        return serve(asked)
+
+    monkeypatch.setattr(docker, "_serve", serve_or_die)
+    with pytest.raises(KilledError):
         docker.converge()
     monkeypatch.undo()
     assert differing(docker.converge()) == [(UNIT, OUTDATED)]

@@ -193,59 +193,81 @@ AGAIN, NEW_UV = [f"{INSTALL} {MONITOR}"], [VENV, PIP]
 STATES: dict[str, tuple[Act, Found, list[str]]] = {
     "uv missing": (lambda rig: remove(rig.places.uv), uv_differs(None), NEW_UV),
     "uv of another version": (other_uv, uv_differs("0.1.0"), [PIP]),
-    "uv of another version and Python": (other_uv_and_python, [
-        *uv_differs("0.1.0"), *tool_differs("1.0, not whole", "its Python is python3.12 now")
-    ], [*NEW_UV, *AGAIN]),
+    "uv of another version and Python": (
+        other_uv_and_python,
+        [*uv_differs("0.1.0"), *tool_differs("1.0, not whole", "its Python is python3.12 now")],
+        [*NEW_UV, *AGAIN],
+    ),
     "uv damaged": (of_uv("bin/uv"), uv_differs("0.13.8, with damage", "../../../bin/uv is gone"), NEW_UV),
     "uv without its package": (
-        lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info"), uv_differs("without uv"), NEW_UV,
+        lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info"),
+        uv_differs("without uv"),
+        NEW_UV,
     ),
     "uv without its RECORD": (
         lambda rig: remove(site(rig.places.uv) / "uv-0.13.8.dist-info/RECORD"),
-        uv_differs("0.13.8, with damage", "uv-0.13.8.dist-info/RECORD is gone"), NEW_UV,
+        uv_differs("0.13.8, with damage", "uv-0.13.8.dist-info/RECORD is gone"),
+        NEW_UV,
     ),
     "uv half made": (lambda rig: half_made(rig.places.uv), uv_differs("without uv"), NEW_UV),
     "link to uv gone": (
-        lambda rig: remove(rig.places.link), [("programs/uv", "uv/bin/uv", None, "")], [],
+        lambda rig: remove(rig.places.link),
+        [("programs/uv", "uv/bin/uv", None, "")],
+        [],
     ),
     "tool missing": (lambda rig: remove(rig.places.tools / "monitor"), tool_differs(None), AGAIN),
     "tool of another version": (other_tool, tool_differs("2.0"), AGAIN),
     "tool damaged": (
-        of_tool("lib/*/site-packages/monitor.py"), tool_differs("1.0, with damage", "monitor.py is gone"), AGAIN,
+        of_tool("lib/*/site-packages/monitor.py"),
+        tool_differs("1.0, with damage", "monitor.py is gone"),
+        AGAIN,
     ),
     "dependency damaged": (
-        of_tool("lib/*/site-packages/beta.py"), tool_differs("1.0, with damage", "beta.py is gone"), AGAIN,
+        of_tool("lib/*/site-packages/beta.py"),
+        tool_differs("1.0, with damage", "beta.py is gone"),
+        AGAIN,
     ),
     "tool without its package": (of_tool("lib/*/*/monitor-1.0.dist-info"), tool_differs("without monitor"), AGAIN),
     "tool half made": (lambda rig: half_made(rig.places.tools / "monitor"), tool_differs("without monitor"), AGAIN),
     "Python gone": (of_tool("bin/python"), tool_differs("1.0, not whole", "its Python is gone"), AGAIN),
     "Python led nowhere": (
         lead_python_nowhere,
-        tool_differs("1.0, not whole", "its Python is gone"), AGAIN,
+        tool_differs("1.0, not whole", "its Python is gone"),
+        AGAIN,
     ),
     "Python of another version": (
-        lambda rig: rig.set_python("3.12"), tool_differs("1.0, not whole", "its Python is python3.12 now"), AGAIN,
+        lambda rig: rig.set_python("3.12"),
+        tool_differs("1.0, not whole", "its Python is python3.12 now"),
+        AGAIN,
     ),
     "pyvenv.cfg gone": (
-        of_tool("pyvenv.cfg"), tool_differs("1.0, not whole", "without its pyvenv.cfg"), AGAIN,
+        of_tool("pyvenv.cfg"),
+        tool_differs("1.0, not whole", "without its pyvenv.cfg"),
+        AGAIN,
     ),
     "dependency gone": (
         of_tool("lib/*/*/beta-1.0.dist-info"),
-        tool_differs("1.0, not whole", "The package `monitor` requires `beta`, but it's not"), AGAIN,
+        tool_differs("1.0, not whole", "The package `monitor` requires `beta`, but it's not"),
+        AGAIN,
     ),
     "link gone": (
-        lambda rig: remove(rig.places.programs / "old"), tool_differs("1.0, not whole", "programs/old is gone"), [],
+        lambda rig: remove(rig.places.programs / "old"),
+        tool_differs("1.0, not whole", "programs/old is gone"),
+        [],
     ),
     "link led nowhere": (
         lambda rig: (rig.places.programs / "x").symlink_to(rig.places.tools / "monitor/bin/x"),
-        tool_differs("1.0, not whole", "programs/x leads nowhere"), [],
+        tool_differs("1.0, not whole", "programs/x leads nowhere"),
+        [],
     ),
     "tool unlisted": (unlisted, [("tools/second", None, "1.0", "")], [f"{UNINSTALL} second"]),
     "tool unlisted, folder gone": (unlisted_without_folder, [("tools/second", None, "links only", "")], []),
     "tool unlisted, half removed": (
-        unlisted_half_removed, [("tools/second", None, "without second", "")], [f"{UNINSTALL} second"],
+        unlisted_half_removed,
+        [("tools/second", None, "without second", "")],
+        [f"{UNINSTALL} second"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("act", "told", "ran"), STATES.values(), ids=STATES)
@@ -388,30 +410,43 @@ def test_other_folders_among_the_tools_stay(rig: ToolsHost, name: str) -> None:
 
 PIP_FAILS = {
     "wrong hash": (
-        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n"
-        "        Expected sha256 aaa\n             Got        bbb\n\n"),
-        ("no wheel that the index serves has one of the hashes: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE "
-        "REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n        Expected sha256 aaa\n             Got        bbb"),
+        (
+            "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n"
+            "        Expected sha256 aaa\n             Got        bbb\n\n"
+        ),
+        (
+            "no wheel that the index serves has one of the hashes: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES "
+            "FROM THE REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n        Expected sha256 aaa\n             Got        bbb"
+        ),
     ),
     "no network": (
-        ("WARNING: Location 'x' is ignored\nWARNING: Retrying (Retry(total=0)) after connection broken by 'refused'\n"
-        "ERROR: No matching distribution found for uv==0.13.8\n"),
-        ("the index cannot be reached: WARNING: Retrying (Retry(total=0)) after connection broken by 'refused'\n"
-        "ERROR: No matching distribution found for uv==0.13.8"),
+        (
+            "WARNING: Location 'x' is ignored\n"
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'refused'\n"
+            "ERROR: No matching distribution found for uv==0.13.8\n"
+        ),
+        (
+            "the index cannot be reached: WARNING: Retrying (Retry(total=0)) after connection broken by 'refused'\n"
+            "ERROR: No matching distribution found for uv==0.13.8"
+        ),
     ),
     "no such version": (
         "ERROR: No matching distribution found for uv==0.13.8\n",
-        ("the index has no such version for this host, or cannot be reached: ERROR: No matching distribution found for "
-        "uv==0.13.8"),
+        (
+            "the index has no such version for this host, or cannot be reached: ERROR: No matching distribution "
+            "found for uv==0.13.8"
+        ),
     ),
     "disk full": (
         "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n",
-        ("the disk is full, or a quota is used up: ERROR: Could not install packages due to an OSError: [Errno 28] No "
-        "space left on device"),
+        (
+            "the disk is full, or a quota is used up: ERROR: Could not install packages due to an OSError: [Errno 28] "
+            "No space left on device"
+        ),
     ),
     "something else": ("Killed\n", "Killed"),
     "nothing said": ("", "it said nothing"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("said", "message"), PIP_FAILS.values(), ids=PIP_FAILS)
