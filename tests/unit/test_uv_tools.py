@@ -416,7 +416,8 @@ PIP_FAILS = {
         ),
         (
             "no wheel that the index serves has one of the hashes: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES "
-            "FROM THE REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n        Expected sha256 aaa\n             Got        bbb"
+            "FROM THE REQUIREMENTS FILE.\n    uv==0.13.8 from x:\n"
+            "        Expected sha256 aaa\n             Got        bbb"
         ),
     ),
     "no network": (
