@@ -58,8 +58,11 @@ class Site:
         results: dict[str, dict[str, Any]] = {host: {} for host in report["stats"]}
         for play in report["plays"]:
             for task in play["tasks"]:
+                name = task["task"]["name"].split(" : ")[-1]
                 for host, result in task["hosts"].items():
-                    results[host][task["task"]["name"].split(" : ")[-1]] = result
+                    # A role that several others have is skipped when it comes again.
+                    if name not in results[host] or not result.get("skipped"):
+                        results[host][name] = result
         messages = [r["msg"] for tasks in results.values() for r in tasks.values() if r.get("failed") and "msg" in r]
         return Run(done.returncode, "\n".join(map(str, messages)), results)
 
