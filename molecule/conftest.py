@@ -1,4 +1,4 @@
-"""What the verification of several scenarios needs: a run of site.yml, and a picture of a host's files."""
+"""What the verification of several scenarios needs: a run of site.yml, its cost, and a picture of a host's files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import testinfra
 import yaml
-from ansible_collections.mlrig.workstation.tests.hosts.playbook import Site
+from ansible_collections.mlrig.workstation.tests.hosts.playbook import COUNT_EXECUTIONS, Site
 from testinfra.host import Host
 
 
@@ -57,3 +57,9 @@ def hosts(site: Site) -> dict[str, Host]:
 @pytest.fixture(scope="session")
 def files() -> Callable[[Host], dict[str, str]]:
     return list_files
+
+
+@pytest.fixture(scope="session")
+def executions() -> Callable[[Host], int]:
+    """How many modules Ansible has started on a host so far."""
+    return lambda host: int(host.check_output(COUNT_EXECUTIONS))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from ansible_collections.mlrig.workstation.tests.hosts.playbook import COUNT_EXECUTIONS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGE = "ubuntu2404"
@@ -106,9 +107,8 @@ def what_is_simulated() -> str:
 
 
 def executions_so_far() -> int:
-    """How many modules Ansible has started on the rig: with pipelining each is one sudo in the rig's journal."""
-    journal = "sudo journalctl --quiet --output=cat _COMM=sudo | grep --count BECOME-SUCCESS || true"
-    return int(subprocess.run(ssh_command(journal), check=True, capture_output=True, text=True).stdout)
+    command = ssh_command(f"sudo sh -c {shlex.quote(COUNT_EXECUTIONS)}")
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def on_rig(rig: str, name: str) -> str:
