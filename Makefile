@@ -44,7 +44,7 @@ lint: $(VENV) ## run all linters, and see whether the generated documentation is
 	@tests/tools/lint
 
 unit: $(VENV) ## run the unit tests
-	@pytest
+	@pytest --numprocesses auto --dist loadfile
 
 sanity: $(VENV) ## run ansible-test sanity, with nothing ignored or skipped, and shellcheck
 	@tests/tools/sanity
