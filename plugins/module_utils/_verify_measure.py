@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
-from ._verify_measure_gpu import read_devices
+from ._verify_measure_gpu import read_devices, telling_line
 from ._verify_measure_training import STEPS, train, try_unsloth
 
 # What stands before the name of each part on stderr, so that whoever waits knows what hangs or died.
@@ -62,14 +62,13 @@ def measure(parts: Sequence[str], learning_rate: float, steps: int) -> Measureme
 
 
 def attempt(part: str, read: Callable[[], Measurements]) -> Measurements:
-    """What it reads; or the last line of why it could not."""
+    """What it reads; or the line that says why it could not."""
     sys.stderr.write(f"{MARK}{part}\n")
     sys.stderr.flush()
     try:
         return read()
     except Exception as error:  # noqa: BLE001 - whatever a library raises is what is wanted
-        lines = str(error).strip().splitlines()
-        return {"error": f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"}
+        return {"error": f"{type(error).__name__}: {telling_line(str(error)) or 'no message'}"}
 
 
 def _torch() -> Measurements:

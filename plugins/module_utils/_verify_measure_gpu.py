@@ -24,6 +24,12 @@ _LEAST_COPY = 256 << 20
 Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
 
+def telling_line(text: str) -> str | None:
+    """The line of an error that says what it is: the last one; but CUDA's are followed by advice for programmers."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "CUDA error: " in line), lines[-1] if lines else None)
+
+
 def read_devices(torch: Any, attempt: Attempt, *, speed: bool) -> list[dict[str, Any]]:
     """For each GPU that torch sees, in its order."""
     found = []

@@ -14,6 +14,8 @@ import time
 from importlib import metadata, util
 from typing import Any
 
+from ._verify_measure_gpu import telling_line
+
 STEPS = 20
 LAYERS = 2
 # Each layer of this model: four of attention, three of the perceptron.
@@ -133,6 +135,5 @@ def try_unsloth() -> dict[str, Any]:
     )
     found: dict[str, Any] = {"version": metadata.version("unsloth")}
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines()
-        found["error"] = lines[-1].strip() if lines else f"it ended with status {ended.returncode}"
+        found["error"] = telling_line(ended.stderr) or f"it ended with status {ended.returncode}"
     return found

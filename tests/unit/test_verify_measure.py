@@ -148,9 +148,19 @@ def fail(error: Exception) -> dict[str, Any]:
         (ImportError("first\nlast \n"), "ImportError: last"),
         (ValueError(), "ValueError: no message"),
         (KeyError("name"), "KeyError: 'name'"),
+        (
+            # As torch 2.10 says it.
+            RuntimeError(
+                "CUDA error: no kernel image is available for execution on the device\n"
+                "Search for `cudaErrorNoKernelImageForDevice' in CUDA's documentation for more information.\n"
+                "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+                "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+            ),
+            "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        ),
     ],
 )
-def test_the_last_line_of_an_error(capsys: pytest.CaptureFixture[str], error: Exception, said: str) -> None:
+def test_the_telling_line_of_an_error(capsys: pytest.CaptureFixture[str], error: Exception, said: str) -> None:
     assert attempt("importing x", lambda: fail(error)) == {"error": said}
     assert capsys.readouterr().err == f"{MARK}importing x\n"
 
