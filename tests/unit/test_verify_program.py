@@ -128,6 +128,25 @@ def test_only_some_groups(without_driver: Rig, capsys: pytest.CaptureFixture[str
     assert {check["id"].partition("/")[0] for check in document(capsys)["checks"]} == {"training"}
 
 
+@pytest.mark.parametrize("part", ["speed", "training"])
+@pytest.mark.parametrize(
+    ("torch", "failed"),
+    [({"error": "ImportError: libcudart.so.12"}, "torch/import"), ({"cuda": None, "devices": 0}, "torch/build")],
+)
+def test_torch_that_does_not_fit_fails_what_takes_it(
+    rig: Rig, capsys: pytest.CaptureFixture[str], torch: dict[str, Any], failed: str, part: str
+) -> None:
+    """Without it the speed is skipped, and the CPU trains."""
+    rig.start("rtx-3090")
+    found = measurements(changes={**HEALTHY, "parts": [part]})
+    found["torch"] = torch if "error" in torch else {**found["torch"], **torch}
+    rig.measures(found)
+    assert rig.verify(*PROJECT, "--json", "--only", part) == FAILED
+    checks = document(capsys)["checks"]
+    assert [check["id"] for check in checks if check["status"] == "failed"] == [failed]
+    assert {check["id"].partition("/")[0] for check in checks} == {part, "torch"}
+
+
 def test_a_hang_is_told(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     without_driver.measures({}, work="sleep 600")
     assert without_driver.verify(*PROJECT, "--timeout", "0.5") == COULD_NOT_RUN
