@@ -29,12 +29,13 @@ def read_facts(root: Path) -> Facts:
 
 
 def watch(facts: Facts, root: Path, uuid: str) -> None:
-    """Add the facts about a GPU as it is now."""
+    """Add the facts about a GPU as it is now; if it has begun to work, which it may fail to do."""
     try:
         now = gather(root)["gpus"]
     except SettingsError:  # what hangs is noticed by who waits for the measuring
         return
-    facts["load"].setdefault(uuid, []).extend(gpu for gpu in now if gpu["uuid"] == uuid)
+    at_work = [gpu for gpu in now if gpu["uuid"] == uuid and "gpu_idle" not in (gpu["throttle_reasons"] or ())]
+    facts["load"].setdefault(uuid, []).extend(at_work)
 
 
 def training_gpus(facts: Mapping[str, Any]) -> list[str]:

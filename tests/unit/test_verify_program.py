@@ -193,6 +193,7 @@ def test_a_host_with_gpus(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.start("rtx-3090", "rtx-3090")
     for slot in (0, 1):
         rig.machine.write(f"live/{slot}/persistence_mode", "1")
+    rig.machine.write("live/0/clocks_event_reasons", "0x4")
     rig.measures(measurements(DEVICE, changed(DEVICE, {"kernel/off": 0.3})), work=AT_WORK)
     assert rig.verify(*PROJECT, "--json") == FAILED
     printed = document(capsys)
@@ -205,6 +206,15 @@ def test_a_host_with_gpus(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     statuses = [by_id[f"gpu/{slot}/pcie_generation"]["status"] for slot in (0, 1)]
     assert statuses[1] == "skipped"
     assert statuses[0] != "skipped"
+
+
+def test_a_gpu_that_does_not_begin_to_work_tells_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its link is that of an idle one."""
+    rig.start("rtx-3090")
+    rig.measures(measurements(changed(DEVICE, {"speed": {"error": "OutOfMemoryError: no"}})), work=AT_WORK)
+    rig.verify(*PROJECT, "--json")
+    by_id = {check["id"]: check["status"] for check in document(capsys)["checks"]}
+    assert (by_id["speed/0/product"], by_id["gpu/0/pcie_generation"]) == ("failed", "skipped")
 
 
 def test_locked_clocks_are_those_on_record(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
