@@ -217,6 +217,18 @@ def test_a_gpu_that_does_not_begin_to_work_tells_nothing(rig: Rig, capsys: pytes
     assert (by_id["speed/0/product"], by_id["gpu/0/pcie_generation"]) == ("failed", "skipped")
 
 
+def test_a_screen_that_only_the_kernel_knows(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `mlrig run` sees it: the card is not for training."""
+    rig.start("rtx-3090", "rtx-3090")
+    [address, _other] = [gpu["pci"]["address"] for gpu in _gpu_facts.gather(rig.host.root)["gpus"]]
+    rig.host.write(f"/sys/bus/pci/devices/{address}/drm/card0/card0-DP-1/status", "connected\n")
+    rig.measures(measurements(DEVICE, changes={"torch/devices": 1}))
+    rig.verify(*PROJECT, "--json")
+    reasons = {check["id"]: check["reason"] for check in document(capsys)["checks"]}
+    assert reasons["torch/0/kernel"] == "it has a screen, and others are for training"
+    assert reasons["torch/1/kernel"] is None
+
+
 def test_locked_clocks_are_those_on_record(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.start("rtx-3090")
     rig.configure({"match": "all", "persistence_mode": True, "graphics_clocks": [900, 1500]})
