@@ -118,7 +118,7 @@ def _start(
     other = user.pw_uid != os.geteuid()
     try:
         return subprocess.Popen(
-            [project.python, "-P", "-B", "-c", _START, library.parent, module, "--parts", *wanted.parts],
+            [project.python, "-P", "-c", _START, library.parent, module, "--parts", *wanted.parts],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -142,6 +142,9 @@ def _environment(user: pwd.struct_passwd, gpus: Sequence[str], folder: Path) -> 
         "USER": user.pw_name,
         "LOGNAME": user.pw_name,
         "TMPDIR": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CACHE_HOME": f"{folder}/cache",
+        "CUDA_CACHE_PATH": f"{folder}/cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
         "HF_HUB_OFFLINE": "1",
