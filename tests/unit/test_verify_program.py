@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_json(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     without_driver.measures(found)
     assert without_driver.verify("--json", *PROJECT) == FAILED
     printed = document(capsys)
+    assert [*printed] == ["error", "told", "checks", "gpus", "measurements"]
     assert printed["measurements"] == found
     assert (printed["error"], printed["gpus"]) == (None, [])
     [failed] = [check for check in printed["checks"] if check["status"] == "failed"]
@@ -104,6 +106,30 @@ def test_json(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["told"] == [
         f"training/loss: found 5.000 to 5.000, expected {failed['expected']}; {failed['reason']}"
     ]
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "🦥 s"), ("ascii", "\\U0001f9a5 s")])
+def test_a_table_for_any_terminal(without_driver: Rig, encoding: str, shown: str) -> None:
+    error = {"error": "ImportError: \x1b[31m🦥 \udcffs\x07"}
+    without_driver.measures(measurements(changes={**HEALTHY, "packages/peft": error, "training": None}))
+    printed = BytesIO()
+    without_driver.monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding=encoding))
+    assert without_driver.verify(*PROJECT) == FAILED
+    sys.stdout.flush()
+    assert f"ImportError:  [31m{shown.replace(' ', '  ')} \n" in printed.getvalue().decode(encoding)
+
+
+def test_what_was_not_found_is_told(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    error = {"error": "ImportError: x"}
+    without_driver.measures(measurements(changes={**HEALTHY, "packages/peft": error, "training": None}))
+    without_driver.verify(*PROJECT, "--json")
+    assert document(capsys)["told"] == ["training/peft: found nothing, expected an import; ImportError: x"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_timeout_that_is_none(without_driver: Rig, capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    assert without_driver.verify(*PROJECT, "--timeout", seconds) == COULD_NOT_RUN
+    assert capsys.readouterr().err == (f"mlrig: --timeout must be a number of seconds above 0; got: {float(seconds)}\n")
 
 
 def test_no_project(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
