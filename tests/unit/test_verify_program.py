@@ -268,6 +268,34 @@ def test_locked_clocks_are_those_on_record(rig: Rig, capsys: pytest.CaptureFixtu
     assert check["reason"].startswith("runs differ although clocks are locked (graphics_clocks 900-1500 MHz)")
 
 
+def play(tmp_path: Path, program: Path, arguments: Any) -> subprocess.CompletedProcess[str]:
+    """The playbook on this machine, with this program in the place of mlrig."""
+    playbook = tmp_path / "verify.yml"
+    playbook.write_text(PLAYBOOK.read_text().replace("/opt/mlrig/bin/mlrig", str(program)))
+    extra = json.dumps(
+        {
+            "verify_arguments": arguments,
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+        }
+    )
+    command = shutil.which("ansible-playbook", path=Path(sys.executable).parent)
+    environment = {
+        **os.environ,
+        "ANSIBLE_HOME": str(tmp_path / "ansible"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(
+        [str(command), "-i", "localhost,", "-e", extra, playbook],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "printed", "says"),
     [
@@ -282,33 +310,27 @@ def test_the_playbook(tmp_path: Path, status: int, printed: Any, says: str | Non
     said = "echo usage >&2" if printed is None else f"echo '{json.dumps(printed)}'"
     program.write_text(f'#!/bin/sh\n[ "$*" = "verify --json --only training" ] || exit 9\n{said}\nexit {status}\n')
     program.chmod(0o755)
-    playbook = tmp_path / "verify.yml"
-    playbook.write_text(PLAYBOOK.read_text().replace("/opt/mlrig/bin/mlrig", str(program)))
-    extra = json.dumps(
-        {
-            "verify_arguments": ["--only", "training"],
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-        }
-    )
-    command = shutil.which("ansible-playbook", path=Path(sys.executable).parent)
-    environment = {
-        **os.environ,
-        "ANSIBLE_HOME": str(tmp_path / "ansible"),
-        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    ended = subprocess.run(
-        [str(command), "-i", "localhost,", "-e", extra, playbook],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = play(tmp_path, program, ["--only", "training"])
     assert (ended.returncode == 0) == (status == PASSED), ended.stdout + ended.stderr
     assert "changed=0" in ended.stdout
     assert says is None or says in ended.stdout
+
+
+def test_the_playbook_on_a_host_without_the_program(tmp_path: Path) -> None:
+    ended = play(tmp_path, tmp_path / "mlrig", [])
+    assert ended.returncode != 0
+    assert "cannot run" in ended.stdout, ended.stdout
+    assert "which the role ml_env brings" in ended.stdout
+
+
+def test_the_playbook_with_one_argument_for_all(tmp_path: Path) -> None:
+    """The program says what is wrong with it."""
+    program = tmp_path / "mlrig"
+    program.write_text('#!/bin/sh\necho "unrecognized arguments: $3 and $#" >&2\nexit 2\n')
+    program.chmod(0o755)
+    ended = play(tmp_path, program, "--only driver")
+    assert ended.returncode != 0
+    assert "unrecognized arguments: --only driver and 3" in ended.stdout, ended.stdout
 
 
 def test_the_playbook_is_short() -> None:
