@@ -118,7 +118,7 @@ def _start(
     other = user.pw_uid != os.geteuid()
     try:
         return subprocess.Popen(
-            [project.python, "-P", "-c", _START, library.parent, module, "--parts", *wanted.parts],
+            [project.python, "-c", _START, library.parent, module, "--parts", *wanted.parts],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -143,6 +143,7 @@ def _environment(user: pwd.struct_passwd, gpus: Sequence[str], folder: Path) -> 
         "LOGNAME": user.pw_name,
         "TMPDIR": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONSAFEPATH": "1",  # the option for it would stop a Python older than 3.11
         "XDG_CACHE_HOME": f"{folder}/cache",
         "CUDA_CACHE_PATH": f"{folder}/cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

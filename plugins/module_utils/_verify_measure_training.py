@@ -131,7 +131,7 @@ def try_unsloth() -> dict[str, Any]:
     if util.find_spec("unsloth") is None:
         return {"version": None}
     ended = subprocess.run(
-        [sys.executable, "-P", "-c", "import unsloth"], check=False, capture_output=True, text=True, errors="replace"
+        [sys.executable, "-c", "import unsloth"], check=False, capture_output=True, text=True, errors="replace"
     )
     found: dict[str, Any] = {"version": metadata.version("unsloth")}
     if ended.returncode:
