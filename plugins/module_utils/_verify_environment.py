@@ -52,7 +52,14 @@ class Wanted:
 
 
 def find_project(folder: Path, root: Path) -> Project:
-    """Raises RequestError where there is no project, or no Python in it."""
+    """Raises RequestError where there is no project, or no Python in it, or it may not be looked into."""
+    try:
+        return _find_project(folder, root)
+    except PermissionError:
+        raise RequestError(f"{folder} cannot be looked into: run this as its owner, or by sudo") from None
+
+
+def _find_project(folder: Path, root: Path) -> Project:
     there = root / folder.relative_to("/")
     python = there / ".venv/bin/python"
     hint = "the role ml_env makes one; --project names another"

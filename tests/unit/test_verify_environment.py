@@ -217,6 +217,21 @@ def test_a_project_that_cannot_be_run(project: Host, act: Any, says: str) -> Non
     assert str(raised.value) == says
 
 
+@pytest.mark.parametrize("closed", ["/home/rig", f"{FOLDER}/.venv"])
+def test_a_project_of_someone_else(project: Host, closed: str) -> None:
+    install(project, "exit 1")
+    project.path(closed).chmod(0)
+    who = os.geteuid()
+    os.seteuid(who or 65534)
+    try:
+        with pytest.raises(RequestError) as raised:
+            run(project)
+    finally:
+        os.seteuid(who)
+        project.path(closed).chmod(0o700)
+    assert str(raised.value) == f"{FOLDER} cannot be looked into: run this as its owner, or by sudo"
+
+
 def test_a_python_that_cannot_start(project: Host) -> None:
     project.write(PYTHON, "#!/nowhere/python\n").chmod(0o755)
     with pytest.raises(SettingsError, match=rf"^cannot run {PYTHON}: No such file or directory$"):
