@@ -82,23 +82,26 @@ def read_gpus(facts: Sequence[Mapping[str, Any]], root: Path) -> tuple[RunGpu, .
     return tuple(_read_gpu(gpu, root) for gpu in facts if gpu["error"] is None)
 
 
+def has_screen(gpu: Mapping[str, Any], root: Path) -> bool:
+    """In the kernel's view beside the driver's, whose newer versions do not tell any more."""
+    device = root / "sys/bus/pci/devices" / (gpu["pci"]["address"] or "unknown")
+    connectors = [(read_if_there(each) or "").strip() for each in device.glob("drm/card*/card*-*/status")]
+    return bool(gpu["display"]["attached"] or gpu["display"]["active"] or "connected" in connectors)
+
+
 def _read_gpu(gpu: Mapping[str, Any], root: Path) -> RunGpu:
     address = gpu["pci"]["address"] or "unknown"
-    device = root / "sys/bus/pci/devices" / address
-    # The kernel's view beside the driver's, whose newer versions do not tell any more.
-    connectors = [(read_if_there(each) or "").strip() for each in device.glob("drm/card*/card*-*/status")]
-    display = gpu["display"]["attached"] or gpu["display"]["active"] or "connected" in connectors
     users = [each for each in gpu["processes"] or () if each["type"] != "graphics"]
     return RunGpu(
         gpu["index"],
         gpu["uuid"],
         gpu["name"],
         address,
-        bool(display),
+        has_screen(gpu, root),
         read_device_node(root, address),
         tuple(f"{Path(each['name'] or '?').name} ({each['pid']})" for each in users),
         bool(gpu["mig"]["current"]),
-        device / "vendor",
+        root / "sys/bus/pci/devices" / address / "vendor",
     )
 
 

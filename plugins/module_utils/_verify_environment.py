@@ -52,7 +52,14 @@ class Wanted:
 
 
 def find_project(folder: Path, root: Path) -> Project:
-    """Raises RequestError where there is no project, or no Python in it."""
+    """Raises RequestError where there is no project, or no Python in it, or it may not be looked into."""
+    try:
+        return _find_project(folder, root)
+    except PermissionError:
+        raise RequestError(f"{folder} cannot be looked into: run this as its owner, or by sudo") from None
+
+
+def _find_project(folder: Path, root: Path) -> Project:
     there = root / folder.relative_to("/")
     python = there / ".venv/bin/python"
     hint = "the role ml_env makes one; --project names another"
@@ -118,7 +125,7 @@ def _start(
     other = user.pw_uid != os.geteuid()
     try:
         return subprocess.Popen(
-            [project.python, "-P", "-B", "-c", _START, library.parent, module, "--parts", *wanted.parts],
+            [project.python, "-c", _START, library.parent, module, "--parts", *wanted.parts],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -142,6 +149,10 @@ def _environment(user: pwd.struct_passwd, gpus: Sequence[str], folder: Path) -> 
         "USER": user.pw_name,
         "LOGNAME": user.pw_name,
         "TMPDIR": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONSAFEPATH": "1",  # the option for it would stop a Python older than 3.11
+        "XDG_CACHE_HOME": f"{folder}/cache",
+        "CUDA_CACHE_PATH": f"{folder}/cuda",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
         "HF_HUB_OFFLINE": "1",

@@ -12,6 +12,7 @@ from typing import Any
 from ._driver_libraries import find_libraries
 from ._gpu_facts import gather
 from ._gpu_records import GpuRecords, read_epoch
+from ._run_gpus import has_screen
 from ._settings import SettingsError
 
 Facts = dict[str, Any]
@@ -20,8 +21,13 @@ _LOCKS = ("graphics_clocks", "memory_clocks")
 
 
 def read_facts(root: Path) -> Facts:
-    """Those of `_gpu_facts`; what clocks are locked by UUID; and, empty as yet, the facts about GPUs at work."""
+    """Those of `_gpu_facts`; what clocks are locked by UUID; and, empty as yet, the facts about GPUs at work.
+
+    What has a screen is what `mlrig run` takes for it.
+    """
     facts = gather(root)
+    for gpu in facts["gpus"]:
+        gpu["display"]["attached"] = has_screen(gpu, root)
     version = facts["driver_version"]
     uuids = [gpu["uuid"] for gpu in facts["gpus"] if gpu["uuid"]]
     locks = {uuid: _locks(root, version, uuid) for uuid in uuids} if version else {}
@@ -29,12 +35,13 @@ def read_facts(root: Path) -> Facts:
 
 
 def watch(facts: Facts, root: Path, uuid: str) -> None:
-    """Add the facts about a GPU as it is now."""
+    """Add the facts about a GPU as it is now; if it has begun to work, which it may fail to do."""
     try:
         now = gather(root)["gpus"]
     except SettingsError:  # what hangs is noticed by who waits for the measuring
         return
-    facts["load"].setdefault(uuid, []).extend(gpu for gpu in now if gpu["uuid"] == uuid)
+    at_work = [gpu for gpu in now if gpu["uuid"] == uuid and "gpu_idle" not in (gpu["throttle_reasons"] or ())]
+    facts["load"].setdefault(uuid, []).extend(at_work)
 
 
 def training_gpus(facts: Mapping[str, Any]) -> list[str]:

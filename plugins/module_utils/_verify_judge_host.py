@@ -13,6 +13,7 @@ from ._nvml import NO_HARDWARE
 from ._verify_checks import Check, decide, fail, skip
 
 _UNTOLD = "the driver does not tell"
+_IDLE = "only a GPU at work shows it, and none was put to work"
 # How far a card's memory may be from what it is sold with: the driver keeps some for itself.
 _MEMORY = 0.05
 _RESIZABLE_BAR_SINCE = (8, 6)
@@ -118,8 +119,7 @@ def _judge_link(here: str, gpu: Mapping[str, Any], load: Sequence[Mapping[str, A
     fastest = gpu["pci"]["generation"]["max"]
     if not generation or not fastest:
         idle = gpu["pci"]["generation"]["current"]
-        why = "only a GPU at work shows it, and none was put to work"
-        yield skip(f"{here}/pcie_generation", why, fastest and str(fastest), idle and f"{idle}, idle")
+        yield skip(f"{here}/pcie_generation", _IDLE, fastest and str(fastest), idle and f"{idle}, idle")
     else:
         reason = f"at work it stays at {generation}: look for a riser cable, and the slot's setting in the firmware"
         yield decide(f"{here}/pcie_generation", generation >= fastest, str(fastest), str(generation), reason)
@@ -144,7 +144,10 @@ def _judge_throttling(check: str, gpu: Mapping[str, Any], load: Sequence[Mapping
         return skip(check, _UNTOLD)
     found = sorted({reason for reasons in told for reason in reasons} - ({"gpu_idle"} if load else set()))
     why = [THROTTLED[reason] for reason in found if reason in THROTTLED]
-    return decide(check, not why, "none by heat or power supply", ", ".join(found) or "none", "; ".join(why))
+    expected, actual = "none by heat or power supply", ", ".join(found) or "none"
+    if "gpu_idle" in found and not why:
+        return skip(check, _IDLE, expected, actual)
+    return decide(check, not why, expected, actual, "; ".join(why))
 
 
 def _judge_persistence(check: str, found: bool | None) -> Check:  # noqa: FBT001 - as NVML has it

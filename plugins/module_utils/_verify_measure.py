@@ -15,16 +15,22 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any
 
-from ._verify_measure_gpu import read_devices
+from ._settings import SettingsError
+from ._verify_measure_gpu import read_devices, telling_line
 from ._verify_measure_training import STEPS, train, try_unsloth
+from ._watchdog import call_guarded
 
 # What stands before the name of each part on stderr, so that whoever waits knows what hangs or died.
 MARK = "mlrig-verify: "
 PARTS = ("torch", "speed", "training")
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets")
+
+# How long one GPU may take for one part, in seconds.
+_PATIENCE = 120.0
 
 Measurements = dict[str, Any]
 
@@ -51,8 +57,8 @@ def measure(parts: Sequence[str], learning_rate: float, steps: int) -> Measureme
         "training": None,
     }
     if "error" not in found["torch"] and found["torch"]["devices"] and {"torch", "speed"} & set(parts):
-        torch = importlib.import_module("torch")
-        found["gpus"] = read_devices(torch, attempt, speed="speed" in parts)
+        given = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        found["gpus"] = read_devices(importlib.import_module("torch"), apart, given, speed="speed" in parts)
     if "training" in parts:
         found["packages"] = {name: attempt(f"importing {name}", _importing(name)) for name in PACKAGES}
         if not any("error" in package for package in found["packages"].values()):
@@ -62,21 +68,43 @@ def measure(parts: Sequence[str], learning_rate: float, steps: int) -> Measureme
 
 
 def attempt(part: str, read: Callable[[], Measurements]) -> Measurements:
-    """What it reads; or the last line of why it could not."""
+    """What it reads; or the line that says why it could not."""
     sys.stderr.write(f"{MARK}{part}\n")
     sys.stderr.flush()
+    return _try(read)
+
+
+def apart(part: str, read: Callable[[], Measurements]) -> Measurements:
+    """As `attempt`, in a process of its own: after many an error of CUDA a process can use no GPU any more.
+
+    Nothing asks CUDA before, because what it has begun cannot be used in another process.
+    """
+
+    def work(doing: Callable[[str], None]) -> Measurements:
+        doing(part)
+        return _try(read)
+
+    return attempt(part, partial(call_guarded, work, patience=_PATIENCE))
+
+
+def _try(read: Callable[[], Measurements]) -> Measurements:
     try:
         return read()
+    except SettingsError as error:
+        return {"error": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a library raises is what is wanted
-        lines = str(error).strip().splitlines()
-        return {"error": f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"}
+        return {"error": f"{type(error).__name__}: {telling_line(str(error)) or 'no message'}"}
 
 
 def _torch() -> Measurements:
     torch = importlib.import_module("torch")
+    build = {"version": str(torch.__version__), "cuda": torch.version.cuda}
+    told = apart("asking torch for CUDA", partial(_cuda, torch))
+    return {**build, "architectures": [], "devices": 0, "reason": told.pop("error", None), **told}
+
+
+def _cuda(torch: Any) -> Measurements:
     return {
-        "version": str(torch.__version__),
-        "cuda": torch.version.cuda,
         # get_arch_list is empty without a GPU
         "architectures": (getattr(torch._C, "_cuda_getArchFlags", str)() or "").split(),  # noqa: SLF001 - no other tells
         "devices": torch.cuda.device_count(),
@@ -90,8 +118,8 @@ def _reason(torch: Any) -> str | None:
         return None
     try:
         torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).strip().splitlines()[0]
+    except Exception as error:  # noqa: BLE001 - torch has types of its own for it
+        return next(iter(str(error).strip().splitlines()), type(error).__name__)
     return None
 
 

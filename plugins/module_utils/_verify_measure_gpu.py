@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,20 +25,31 @@ _LEAST_COPY = 256 << 20
 Attempt = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 
 
-def read_devices(torch: Any, attempt: Attempt, *, speed: bool) -> list[dict[str, Any]]:
-    """For each GPU that torch sees, in its order."""
+def telling_line(text: str) -> str | None:
+    """The line of an error that says what it is: the last one; but CUDA's are followed by advice for programmers."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "CUDA error: " in line), lines[-1] if lines else None)
+
+
+def read_devices(torch: Any, apart: Attempt, gpus: Sequence[str], *, speed: bool) -> list[dict[str, Any]]:
+    """For each of these UUIDs. apart: attempts something in a process of its own, which sees that GPU only."""
     found = []
-    for index in range(torch.cuda.device_count()):
-        gpu = attempt(f"asking for GPU {index}", partial(_properties, torch, index))
-        gpu["kernel"] = attempt(f"a kernel on GPU {index}", partial(_kernel, torch, index))
+    for index, uuid in enumerate(gpus):
+        gpu = apart(f"asking for GPU {index}", partial(_on, uuid, _properties, torch))
+        gpu["kernel"] = apart(f"a kernel on GPU {index}", partial(_on, uuid, _kernel, torch))
         if speed and "error" not in gpu["kernel"]:
-            gpu["speed"] = attempt(f"{LOAD}{index}", partial(_speed, torch, index))
+            gpu["speed"] = apart(f"{LOAD}{index}", partial(_on, uuid, _speed, torch))
         found.append(gpu)
     return found
 
 
-def _properties(torch: Any, index: int) -> dict[str, Any]:
-    properties = torch.cuda.get_device_properties(index)
+def _on(uuid: str, work: Callable[[Any], dict[str, Any]], torch: Any) -> dict[str, Any]:
+    os.environ["CUDA_VISIBLE_DEVICES"] = uuid
+    return work(torch)
+
+
+def _properties(torch: Any) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(0)
     return {
         "name": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
@@ -45,20 +57,18 @@ def _properties(torch: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _kernel(torch: Any, index: int) -> dict[str, Any]:
+def _kernel(torch: Any) -> dict[str, Any]:
     """How far a product and a sum of the GPU are from those of the CPU, in parts of the largest value."""
     generator = torch.Generator().manual_seed(7)
     left, right = (torch.randn(256, 256, generator=generator) for _side in range(2))
     expected = torch.relu(left @ right) + 1
-    device = torch.device("cuda", index)
-    computed = (torch.relu(left.to(device) @ right.to(device)) + 1).cpu()
+    computed = (torch.relu(left.to("cuda") @ right.to("cuda")) + 1).cpu()
     off = ((computed - expected).abs().max() / expected.abs().max()).item()
     return {"off": off if math.isfinite(off) else None}
 
 
-def _speed(torch: Any, index: int) -> dict[str, Any]:
-    with torch.cuda.device(index):
-        return {"product_tflops": _product(torch), "copy_gb_per_s": _copy(torch)}
+def _speed(torch: Any) -> dict[str, Any]:
+    return {"product_tflops": _product(torch), "copy_gb_per_s": _copy(torch)}
 
 
 def _product(torch: Any) -> list[float]:

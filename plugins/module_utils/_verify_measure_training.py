@@ -14,6 +14,8 @@ import time
 from importlib import metadata, util
 from typing import Any
 
+from ._verify_measure_gpu import telling_line
+
 STEPS = 20
 LAYERS = 2
 # Each layer of this model: four of attention, three of the perceptron.
@@ -129,10 +131,9 @@ def try_unsloth() -> dict[str, Any]:
     if util.find_spec("unsloth") is None:
         return {"version": None}
     ended = subprocess.run(
-        [sys.executable, "-P", "-c", "import unsloth"], check=False, capture_output=True, text=True, errors="replace"
+        [sys.executable, "-c", "import unsloth"], check=False, capture_output=True, text=True, errors="replace"
     )
     found: dict[str, Any] = {"version": metadata.version("unsloth")}
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines()
-        found["error"] = lines[-1].strip() if lines else f"it ended with status {ended.returncode}"
+        found["error"] = telling_line(ended.stderr) or f"it ended with status {ended.returncode}"
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,21 +81,28 @@ def verify(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(f"{json.dumps(_document(outcome), indent=2)}\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _table(outcome))
+        sys.stdout.writelines(f"{_printable(line)}\n" for line in _table(outcome))
         if outcome.error is not None:
-            sys.stderr.write(f"mlrig: {outcome.error}\n")
+            sys.stderr.write(f"mlrig: {_printable(outcome.error)}\n")
     return outcome.status
 
 
 def run(options: argparse.Namespace) -> Outcome:
     facts = found = error = None
     try:
+        if not 0 < options.timeout < math.inf:
+            raise InputError("--timeout", "must be a number of seconds above 0", options.timeout)
         facts = read_facts(options.root)
         found = _measure(options, facts)
     except (SettingsError, OSError) as trouble:
         error = str(trouble)
     checks = judge(found, facts) if facts else []
-    return Outcome([check for check in checks if check.group in options.only], facts, found, error)
+    return Outcome([check for check in checks if _is_wanted(check, options.only)], facts, found, error)
+
+
+def _is_wanted(check: Check, only: Sequence[str]) -> bool:
+    """What fails of torch is told with all that takes torch: it is why that is skipped, or is done by the CPU."""
+    return check.group in only or (check.group == "torch" and check.status == "failed")
 
 
 def _measure(options: argparse.Namespace, facts: dict[str, Any]) -> dict[str, Any] | None:
@@ -118,7 +126,10 @@ def _folder(project: str | None) -> Path:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     gpus = outcome.facts["gpus"] if outcome.facts else []
-    told = [f"{check.id}: found {check.actual}, expected {check.expected}; {check.reason}" for check in outcome.failed]
+    told = [
+        f"{check.id}: found {check.actual or 'nothing'}, expected {check.expected}; {check.reason}"
+        for check in outcome.failed
+    ]
     return {
         "error": outcome.error,
         "told": [outcome.error, *told] if outcome.error is not None else told,
@@ -126,6 +137,12 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "gpus": [{name: gpu[name] for name in ("index", "uuid", "name")} for gpu in gpus],
         "measurements": outcome.measurements,
     }
+
+
+def _printable(text: str) -> str:
+    """What this terminal shows as it is: errors of libraries have colours, and characters that a locale lacks."""
+    shown = "".join(each if each.isprintable() else " " for each in text)
+    return shown.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
 
 
 def _table(outcome: Outcome) -> Iterator[str]:

@@ -63,13 +63,15 @@ def test_how_it_is_called(project: Host, monkeypatch: pytest.MonkeyPatch) -> Non
     write = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"
     install(project, f"""printf '{{"said": %s}}' "$({sys.executable} -I -c '{write}' "$@")" """)
     arguments, environment, folder = run(project, "GPU-1", "GPU-2")["said"]
-    assert arguments[:3] == ["-P", "-B", "-c"]
+    assert arguments[0] == "-c", "an option that an older Python may not have"
+    assert environment["PYTHONSAFEPATH"] == "1"
     assert arguments[-3:] == ["--parts", "torch", "training"]
     assert "the caller's" not in environment.values()
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
     assert environment["HF_HUB_OFFLINE"] == "1"
     assert folder == environment["TMPDIR"]
-    assert environment["HF_HOME"].startswith(folder)
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "CUDA_CACHE_PATH", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
+        assert environment[name].startswith(f"{folder}/")
     assert not Path(folder).exists()
 
 
@@ -215,20 +217,48 @@ def test_a_project_that_cannot_be_run(project: Host, act: Any, says: str) -> Non
     assert str(raised.value) == says
 
 
+@pytest.mark.parametrize("closed", ["/home/rig", f"{FOLDER}/.venv"])
+def test_a_project_of_someone_else(project: Host, closed: str) -> None:
+    install(project, "exit 1")
+    project.path(closed).chmod(0)
+    who = os.geteuid()
+    os.seteuid(who or 65534)
+    try:
+        with pytest.raises(RequestError) as raised:
+            run(project)
+    finally:
+        os.seteuid(who)
+        project.path(closed).chmod(0o700)
+    assert str(raised.value) == f"{FOLDER} cannot be looked into: run this as its owner, or by sudo"
+
+
 def test_a_python_that_cannot_start(project: Host) -> None:
     project.write(PYTHON, "#!/nowhere/python\n").chmod(0o755)
     with pytest.raises(SettingsError, match=rf"^cannot run {PYTHON}: No such file or directory$"):
         run(project)
 
 
+def install_packages(project: Host, **packages: str) -> Path:
+    """In the reach of a real Python."""
+    folder = project.path("/packages")
+    for name, text in packages.items():
+        project.write(f"/packages/{name}/__init__.py", text)
+        project.write(f"/packages/{name}-1.0.dist-info/METADATA", f"Name: {name}\nVersion: 1.0\n")
+    project.write(PYTHON, f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n').chmod(0o755)
+    return folder
+
+
 def test_the_document_is_all_that_is_printed(project: Host) -> None:
     """Libraries print what they like."""
-    package = project.path("/packages/torch")
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(
-        "import os\nprint('welcome')\nos.write(1, b'noise')\nraise OSError('a\\n b ')\n"
-    )
-    project.write(PYTHON, f'#!/bin/sh\nPYTHONPATH={package.parent} exec {sys.executable} "$@"\n').chmod(0o755)
+    install_packages(project, torch="import os\nprint('welcome')\nos.write(1, b'noise')\nraise OSError('a\\n b ')\n")
     found = run(project)
     assert found["torch"] == {"error": "OSError: b"}
     assert json.dumps(found)
+
+
+def test_no_bytecode_is_left_in_the_project(project: Host) -> None:
+    """Neither by what is imported, nor by what is imported in a process of its own."""
+    folder = install_packages(project, peft="", unsloth="")
+    found = run(project)
+    assert (found["packages"]["peft"], found["unsloth"]) == ({"version": "1.0"}, {"version": "1.0"})
+    assert [*folder.rglob("__pycache__")] == []

@@ -139,6 +139,10 @@ def test_generation_and_throttling_are_those_at_work() -> None:
     about = facts(load={})
     idle = checks(None, about)["gpu/0/pcie_generation"]
     assert (idle.status, idle.actual, idle.expected) == ("skipped", "1, idle", "4")
+    resting = checks(None, about)["gpu/0/throttling"]
+    assert (resting.status, resting.actual, resting.reason) == ("skipped", "gpu_idle", idle.reason)
+    busy = facts(changed(GPU, {"throttle_reasons": ["sw_power_cap"]}), load={})  # with the work of another program
+    assert checks(None, busy)["gpu/0/throttling"].status == "passed"
     about["load"] = {
         "GPU-0": [changed(GPU, {"pci/generation/current": 2}), changed(GPU, {"pci/generation/current": 3})]
     }

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_json(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     without_driver.measures(found)
     assert without_driver.verify("--json", *PROJECT) == FAILED
     printed = document(capsys)
+    assert [*printed] == ["error", "told", "checks", "gpus", "measurements"]
     assert printed["measurements"] == found
     assert (printed["error"], printed["gpus"]) == (None, [])
     [failed] = [check for check in printed["checks"] if check["status"] == "failed"]
@@ -104,6 +106,30 @@ def test_json(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["told"] == [
         f"training/loss: found 5.000 to 5.000, expected {failed['expected']}; {failed['reason']}"
     ]
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "🦥 s"), ("ascii", "\\U0001f9a5 s")])
+def test_a_table_for_any_terminal(without_driver: Rig, encoding: str, shown: str) -> None:
+    error = {"error": "ImportError: \x1b[31m🦥 \udcffs\x07"}
+    without_driver.measures(measurements(changes={**HEALTHY, "packages/peft": error, "training": None}))
+    printed = BytesIO()
+    without_driver.monkeypatch.setattr(sys, "stdout", TextIOWrapper(printed, encoding=encoding))
+    assert without_driver.verify(*PROJECT) == FAILED
+    sys.stdout.flush()
+    assert f"ImportError:  [31m{shown.replace(' ', '  ')} \n" in printed.getvalue().decode(encoding)
+
+
+def test_what_was_not_found_is_told(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    error = {"error": "ImportError: x"}
+    without_driver.measures(measurements(changes={**HEALTHY, "packages/peft": error, "training": None}))
+    without_driver.verify(*PROJECT, "--json")
+    assert document(capsys)["told"] == ["training/peft: found nothing, expected an import; ImportError: x"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_timeout_that_is_none(without_driver: Rig, capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    assert without_driver.verify(*PROJECT, "--timeout", seconds) == COULD_NOT_RUN
+    assert capsys.readouterr().err == (f"mlrig: --timeout must be a number of seconds above 0; got: {float(seconds)}\n")
 
 
 def test_no_project(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +152,25 @@ def test_only_some_groups(without_driver: Rig, capsys: pytest.CaptureFixture[str
     without_driver.measures(found, work='case "$*" in *"--parts training") ;; *) exit 7;; esac')
     assert without_driver.verify(*PROJECT, "--json", "--only", "training") == PASSED
     assert {check["id"].partition("/")[0] for check in document(capsys)["checks"]} == {"training"}
+
+
+@pytest.mark.parametrize("part", ["speed", "training"])
+@pytest.mark.parametrize(
+    ("torch", "failed"),
+    [({"error": "ImportError: libcudart.so.12"}, "torch/import"), ({"cuda": None, "devices": 0}, "torch/build")],
+)
+def test_torch_that_does_not_fit_fails_what_takes_it(
+    rig: Rig, capsys: pytest.CaptureFixture[str], torch: dict[str, Any], failed: str, part: str
+) -> None:
+    """Without it the speed is skipped, and the CPU trains."""
+    rig.start("rtx-3090")
+    found = measurements(changes={**HEALTHY, "parts": [part]})
+    found["torch"] = torch if "error" in torch else {**found["torch"], **torch}
+    rig.measures(found)
+    assert rig.verify(*PROJECT, "--json", "--only", part) == FAILED
+    checks = document(capsys)["checks"]
+    assert [check["id"] for check in checks if check["status"] == "failed"] == [failed]
+    assert {check["id"].partition("/")[0] for check in checks} == {part, "torch"}
 
 
 def test_a_hang_is_told(without_driver: Rig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +219,7 @@ def test_a_host_with_gpus(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.start("rtx-3090", "rtx-3090")
     for slot in (0, 1):
         rig.machine.write(f"live/{slot}/persistence_mode", "1")
+    rig.machine.write("live/0/clocks_event_reasons", "0x4")
     rig.measures(measurements(DEVICE, changed(DEVICE, {"kernel/off": 0.3})), work=AT_WORK)
     assert rig.verify(*PROJECT, "--json") == FAILED
     printed = document(capsys)
@@ -188,6 +234,27 @@ def test_a_host_with_gpus(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     assert statuses[0] != "skipped"
 
 
+def test_a_gpu_that_does_not_begin_to_work_tells_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its link is that of an idle one."""
+    rig.start("rtx-3090")
+    rig.measures(measurements(changed(DEVICE, {"speed": {"error": "OutOfMemoryError: no"}})), work=AT_WORK)
+    rig.verify(*PROJECT, "--json")
+    by_id = {check["id"]: check["status"] for check in document(capsys)["checks"]}
+    assert (by_id["speed/0/product"], by_id["gpu/0/pcie_generation"]) == ("failed", "skipped")
+
+
+def test_a_screen_that_only_the_kernel_knows(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `mlrig run` sees it: the card is not for training."""
+    rig.start("rtx-3090", "rtx-3090")
+    [address, _other] = [gpu["pci"]["address"] for gpu in _gpu_facts.gather(rig.host.root)["gpus"]]
+    rig.host.write(f"/sys/bus/pci/devices/{address}/drm/card0/card0-DP-1/status", "connected\n")
+    rig.measures(measurements(DEVICE, changes={"torch/devices": 1}))
+    rig.verify(*PROJECT, "--json")
+    reasons = {check["id"]: check["reason"] for check in document(capsys)["checks"]}
+    assert reasons["torch/0/kernel"] == "it has a screen, and others are for training"
+    assert reasons["torch/1/kernel"] is None
+
+
 def test_locked_clocks_are_those_on_record(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.start("rtx-3090")
     rig.configure({"match": "all", "persistence_mode": True, "graphics_clocks": [900, 1500]})
@@ -199,6 +266,34 @@ def test_locked_clocks_are_those_on_record(rig: Rig, capsys: pytest.CaptureFixtu
     [check] = [each for each in document(capsys)["checks"] if each["id"] == "speed/0/product_spread"]
     assert check["status"] == "failed"
     assert check["reason"].startswith("runs differ although clocks are locked (graphics_clocks 900-1500 MHz)")
+
+
+def play(tmp_path: Path, program: Path, arguments: Any) -> subprocess.CompletedProcess[str]:
+    """The playbook on this machine, with this program in the place of mlrig."""
+    playbook = tmp_path / "verify.yml"
+    playbook.write_text(PLAYBOOK.read_text().replace("/opt/mlrig/bin/mlrig", str(program)))
+    extra = json.dumps(
+        {
+            "verify_arguments": arguments,
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+        }
+    )
+    command = shutil.which("ansible-playbook", path=Path(sys.executable).parent)
+    environment = {
+        **os.environ,
+        "ANSIBLE_HOME": str(tmp_path / "ansible"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(
+        [str(command), "-i", "localhost,", "-e", extra, playbook],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,33 +310,27 @@ def test_the_playbook(tmp_path: Path, status: int, printed: Any, says: str | Non
     said = "echo usage >&2" if printed is None else f"echo '{json.dumps(printed)}'"
     program.write_text(f'#!/bin/sh\n[ "$*" = "verify --json --only training" ] || exit 9\n{said}\nexit {status}\n')
     program.chmod(0o755)
-    playbook = tmp_path / "verify.yml"
-    playbook.write_text(PLAYBOOK.read_text().replace("/opt/mlrig/bin/mlrig", str(program)))
-    extra = json.dumps(
-        {
-            "verify_arguments": ["--only", "training"],
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-        }
-    )
-    command = shutil.which("ansible-playbook", path=Path(sys.executable).parent)
-    environment = {
-        **os.environ,
-        "ANSIBLE_HOME": str(tmp_path / "ansible"),
-        "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    ended = subprocess.run(
-        [str(command), "-i", "localhost,", "-e", extra, playbook],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = play(tmp_path, program, ["--only", "training"])
     assert (ended.returncode == 0) == (status == PASSED), ended.stdout + ended.stderr
     assert "changed=0" in ended.stdout
     assert says is None or says in ended.stdout
+
+
+def test_the_playbook_on_a_host_without_the_program(tmp_path: Path) -> None:
+    ended = play(tmp_path, tmp_path / "mlrig", [])
+    assert ended.returncode != 0
+    assert "cannot run" in ended.stdout, ended.stdout
+    assert "which the role ml_env brings" in ended.stdout
+
+
+def test_the_playbook_with_one_argument_for_all(tmp_path: Path) -> None:
+    """The program says what is wrong with it."""
+    program = tmp_path / "mlrig"
+    program.write_text('#!/bin/sh\necho "unrecognized arguments: $3 and $#" >&2\nexit 2\n')
+    program.chmod(0o755)
+    ended = play(tmp_path, program, "--only driver")
+    assert ended.returncode != 0
+    assert "unrecognized arguments: --only driver and 3" in ended.stdout, ended.stdout
 
 
 def test_the_playbook_is_short() -> None:
