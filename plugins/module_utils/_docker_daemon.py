@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from typing import Literal
 from ._apt import Runner
 from ._apt import run as run_command
 from ._docker_request import DaemonSettings
-from ._docker_service import UNIT, explain_failure, read_daemon, read_service
+from ._docker_service import UNIT, Service, explain_failure, read_daemon, read_service
 from ._files import read_if_there, refuse_if_unwritable, replace, replace_keeping_first
 from ._json_text import canonical, parse_object, read_value, set_value
 from ._settings import RequestError, Settings, SettingsError
@@ -131,39 +132,48 @@ def make_plan(
         refuse_if_unwritable(plan.file)
         plan.text = text
     if is_installed(root):
-        if plan.text is not None:
-            _validate(plan.text, run)
-        _compare_service(plan, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
+        service = read_service(root, run)
+        if service.configuration not in (None, FILE):
+            raise RequestError(
+                f"dockerd is told to read {service.configuration}, not {FILE}, which alone is kept here: take "
+                f"--config-file out of {UNIT} (systemctl cat {UNIT}), or leave Docker alone"
+            )
+        _compare_service(plan, service, text, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
     else:
         plan.settings.compare(UNIT, "persisted", "enabled", None)
         plan.settings.compare(UNIT, "live", _CURRENT, None)
     return plan
 
 
-def _validate(text: str, run: Runner) -> None:
-    """By dockerd itself, before anything changes: what it cannot read would keep it from starting."""
+def _validate(text: str, flags: Sequence[str], run: Runner) -> None:
+    """By dockerd itself, before anything changes: what it cannot read, or is told by a flag as well, would keep it from
+    starting.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
         draft.write(text)
         draft.flush()
-        output = run("dockerd", "--validate", f"--config-file={draft.name}")
+        output = run("dockerd", *flags, "--validate", f"--config-file={draft.name}")
         if output.code:
             said = output.text.strip().replace(draft.name, FILE)
             raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
 
 
-def _compare_service(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
-    service = read_service(plan.run)
+def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Restart, *, live_restore: bool) -> None:
+    """text: what dockerd would begin with."""
     plan.runs = service.runs
     plan.enable = plan.settings.compare(UNIT, "persisted", "enabled", service.enabled or None).action == "changed"
     written = plan.file.stat().st_mtime if plan.found is not None else 0.0
     is_read = written < service.since or written > time.time()  # a clock that was wrong is no reason for restarts
-    if not service.runs:
+    if service.runs and plan.text is None and is_read:
+        plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
+        return
+    if text:
+        _validate(text, service.flags, plan.run)
+    if service.runs:
+        _plan_restart(plan, restart, live_restore=live_restore)
+    else:
         plan.settings.compare(UNIT, "live", _CURRENT, service.active)
         plan.begin = True
-    elif plan.text is None and is_read:
-        plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
-    else:
-        _plan_restart(plan, restart, live_restore=live_restore)
 
 
 def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:

@@ -1,32 +1,44 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service of Docker's daemon: whether it runs, since when, and what a restart of it would stop."""
+"""The service of Docker's daemon: whether it runs, since when and how, and what a restart of it would stop."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path, PurePath
 
 from ._apt import Runner
 from ._settings import SettingsError
 
 UNIT = "docker.service"
 _NOISE = "level=info"
+_CONFIGURATION = re.compile(r"(?:^|\0)--config-file[=\0]([^\0]+)")
 _QUESTIONS = "{{.LiveRestoreEnabled}} {{.ContainersRunning}} {{.Swarm.LocalNodeState}}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """enabled, active: as systemd words them. since: when its process began, in seconds as files' times are told."""
+    """enabled, active: as systemd words them. since: when its process began, in seconds as files' times are told.
+    flags: what its process was given, by the unit, a drop-in of it, or DOCKER_OPTS.
+    """
 
     enabled: str
     active: str
     since: float
+    flags: tuple[str, ...]
 
     @property
     def runs(self) -> bool:
         return self.active in ("active", "reloading")
+
+    @property
+    def configuration(self) -> str | None:
+        """The file that it was told to read; None where it reads its usual one."""
+        found = _CONFIGURATION.search("\0".join(self.flags))
+        return found and found[1]
 
 
 @dataclass(frozen=True)
@@ -38,14 +50,17 @@ class Daemon:
     swarm: bool
 
 
-def read_service(run: Runner) -> Service:
-    names = "UnitFileState,ActiveState,ExecMainStartTimestamp"
+def read_service(root: Path, run: Runner) -> Service:
+    names = "UnitFileState,ActiveState,ExecMainStartTimestamp,MainPID"
     output = run("systemctl", "show", UNIT, f"--property={names}", "--timestamp=us+utc")
     if output.code:
         raise SettingsError(f"systemctl show {UNIT} failed: {output.text.strip()}")
     found = dict(line.partition("=")[::2] for line in output.stdout.splitlines())
     return Service(
-        found.get("UnitFileState", ""), found.get("ActiveState", ""), _seconds(found.get("ExecMainStartTimestamp", ""))
+        found.get("UnitFileState", ""),
+        found.get("ActiveState", ""),
+        _seconds(found.get("ExecMainStartTimestamp", "")),
+        _flags(root, found.get("MainPID", "0")),
     )
 
 
@@ -70,3 +85,14 @@ def _seconds(timestamp: str) -> float:
     if len(words) != len(("day", "date", "time", "zone")):
         return 0.0
     return datetime.fromisoformat(f"{words[1]}T{words[2]}+00:00").timestamp()
+
+
+def _flags(root: Path, process: str) -> tuple[str, ...]:
+    """What follows the name of dockerd in the command of a process; nothing where it does not run."""
+    try:
+        command = (root / "proc" / process / "cmdline").read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return ()
+    words = command.removesuffix("\0").split("\0")
+    names = [PurePath(word).name for word in words]
+    return tuple(words[names.index("dockerd") + 1 :]) if "dockerd" in names else ()

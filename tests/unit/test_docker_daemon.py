@@ -52,6 +52,7 @@ BY_NVIDIA_CTK = """\
 }"""
 OUTDATED = f"active, but it began before {FILE} was written"
 CHANGES = ("reload", "enable", "restart", "reset-failed")
+PROCESS = 77
 
 
 class KilledError(BaseException):
@@ -60,7 +61,9 @@ class KilledError(BaseException):
 
 @dataclass
 class DockerHost:
-    """A host with dockerd, made of files. refuses: what dockerd does not start with; began: when it did."""
+    """A host with dockerd, made of files. refuses: what dockerd does not start with; began: when it did; flags: with
+    which.
+    """
 
     host: Host
     enabled: str = "enabled"
@@ -75,6 +78,10 @@ class DockerHost:
 
     def __post_init__(self) -> None:
         self.host.write(PROGRAMS[-1], "")
+        self.start_with()
+
+    def start_with(self, *flags: str) -> None:
+        self.host.write(f"/proc/{PROCESS}/cmdline", "".join(f"{word}\0" for word in (PROGRAMS[-1], *flags)))
 
     @property
     def text(self) -> str:
@@ -93,16 +100,18 @@ class DockerHost:
         match command:
             case ("systemctl", "show", *_rest):
                 began = datetime.fromtimestamp(self.began, UTC).strftime("%a %Y-%m-%d %H:%M:%S.%f UTC")
-                return Output(
-                    0, f"UnitFileState={self.enabled}\nActiveState={self.active}\nExecMainStartTimestamp={began}\n"
-                )
+                state = f"UnitFileState={self.enabled}\nActiveState={self.active}\nExecMainStartTimestamp={began}\n"
+                return Output(0, f"{state}MainPID={PROCESS if self.active == 'active' else 0}\n")
             case ("systemctl", verb, _unit):
                 return self._serve(verb)
             case ("docker", "info", *_rest):
                 return Output(0, f"{str(self._keeps()).lower()} {self.containers} {self.swarm}\n")
-            case ("dockerd", "--validate", option):
+            case ("dockerd", *flags, "--validate", option):
                 file = Path(option.partition("=")[2])
-                known = set(json.loads(file.read_text())) <= {*WANTED, "debug", "log-opts", "labels"}
+                keys = set(json.loads(file.read_text()))
+                if both := [flag for flag in flags if flag.removeprefix("--").partition("=")[0] in keys]:
+                    return Output(1, "", f"specified both as a flag and in the configuration file {file}: {both}\n")
+                known = keys <= {*WANTED, "debug", "log-opts", "labels"}
                 return Output(0) if known else Output(1, "", f"unable to configure with file {file}: unknown\n")
             case ("journalctl", *_rest):
                 return Output(0, "level=info msg=starting\nfailed to start daemon: unknown log opt\nlevel=info\n")
@@ -331,6 +340,33 @@ def test_a_wrong_file_is_refused_and_stays(docker: DockerHost, text: str, messag
         docker.converge()
     assert docker.host.texts() == before
     assert docker.done() == []
+
+
+def test_what_its_user_wrote_is_tried_too_before_dockerd_is_to_begin_with_it(converged: DockerHost) -> None:
+    converged.write(converged.text.replace("{", '{"unheard-of": 1, ', 1))
+    for converged.active in ("active", "inactive"):
+        with pytest.raises(RequestError, match=f"^dockerd does not take what {FILE} would hold: .*: unknown"):
+            converged.converge()
+        assert converged.done() == []
+
+
+def test_a_key_that_dockerd_is_told_by_a_flag_as_well_is_refused(docker: DockerHost) -> None:
+    docker.start_with("-H", "fd://", "--log-driver=journald")
+    with pytest.raises(RequestError, match=r"specified both as a flag and .*'--log-driver=journald'"):
+        docker.converge()
+    assert (docker.text, docker.done()) == ("", [])
+    docker.converge({**WANTED, "log-driver": None})
+    assert "log-driver" not in docker.text
+
+
+@pytest.mark.parametrize("flags", [("--config-file=/srv/docker.json",), ("-D", "--config-file", "/srv/docker.json")])
+def test_another_file_that_dockerd_reads_is_refused(docker: DockerHost, flags: tuple[str, ...]) -> None:
+    docker.start_with(*flags)
+    with pytest.raises(RequestError, match=rf"^dockerd is told to read /srv/docker\.json, not {FILE}, which alone is"):
+        docker.converge(check_mode=True)
+    docker.start_with("--config-file", FILE)
+    docker.converge()
+    assert json.loads(docker.text) == WANTED
 
 
 @pytest.mark.parametrize("first", ["", MINE])
