@@ -6,6 +6,9 @@
 dockerd takes some keys on a reload (runtimes, features, live-restore, labels, registries ...), and the others, such as
 how logs are kept, only when it starts. Which those are differs by version, and features are read on both occasions by
 different parts of it. So a service that began before the file was last written has not read it.
+
+Containers outlive a restart where both sides have live-restore: the dockerd that ends, which may have it by a reload,
+and the one that begins, which has what the file or a flag says, and otherwise stops what it finds running.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ Restart = Literal["never", "when_idle", "always"]
 class DaemonPlan:
     """What differs, and what mends it. text: what the file should hold, None where it stays. runs: whether the service
     does. begin: whether it is to be started, or to be started again. spares: whether containers outlive that only once
-    the daemon has read so.
+    the daemon has read so, those that begin in the meantime too.
     """
 
     root: Path
@@ -74,8 +77,10 @@ class DaemonPlan:
     def _await_live_restore(self) -> None:
         """A reload is a signal, and not waited for."""
         deadline = time.monotonic() + _PATIENCE
-        while not read_daemon(self.run).live_restore:
+        while not (daemon := read_daemon(self.run)).live_restore:
             if time.monotonic() > deadline:
+                if not daemon.containers:
+                    return
                 raise SettingsError(f"dockerd has not taken live-restore within {_PATIENCE:.0f} s: not restarted")
             time.sleep(_PAUSE)
 
@@ -138,7 +143,7 @@ def make_plan(
                 f"dockerd is told to read {service.configuration}, not {FILE}, which alone is kept here: take "
                 f"--config-file out of {UNIT} (systemctl cat {UNIT}), or leave Docker alone"
             )
-        _compare_service(plan, service, text, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
+        _compare_service(plan, service, text, restart)
     else:
         plan.settings.compare(UNIT, "persisted", "enabled", None)
         plan.settings.compare(UNIT, "live", _CURRENT, None)
@@ -158,7 +163,7 @@ def _validate(text: str, flags: Sequence[str], run: Runner) -> None:
             raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
 
 
-def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Restart, *, live_restore: bool) -> None:
+def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Restart) -> None:
     """text: what dockerd would begin with."""
     plan.runs = service.runs
     plan.enable = plan.settings.compare(UNIT, "persisted", "enabled", service.enabled or None).action == "changed"
@@ -170,24 +175,25 @@ def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Res
     if text:
         _validate(text, service.flags, plan.run)
     if service.runs:
-        _plan_restart(plan, restart, live_restore=live_restore)
+        in_file = read_value(parse_object(text, FILE), LIVE_RESTORE, FILE)
+        _plan_restart(plan, restart, live_restore=service.was_told_live_restore if in_file is None else in_file is True)
     else:
         plan.settings.compare(UNIT, "live", _CURRENT, service.active)
         plan.begin = True
 
 
 def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
+    """live_restore: whether dockerd would begin with it."""
     daemon = read_daemon(plan.run)
     if daemon.swarm and live_restore:
         raise RequestError(
             "live-restore must not be true on a node of a swarm, because dockerd does not start with both (null leaves "
             "the key alone); got: True"
         )
-    kept = live_restore or daemon.live_restore
-    if restart == "always" or (restart == "when_idle" and (kept or not daemon.containers)):
+    if restart == "always" or (restart == "when_idle" and (live_restore or not daemon.containers)):
         plan.settings.compare(UNIT, "live", _CURRENT, _OUTDATED)
         plan.begin = True
-        plan.spares = live_restore and not daemon.live_restore and daemon.containers > 0
+        plan.spares = live_restore and not daemon.live_restore
         return
     cause = "a restart is not allowed" if restart == "never" else f"a restart would stop {daemon.containers} containers"
     plan.settings.compare(

@@ -40,6 +40,10 @@ class Service:
         found = _CONFIGURATION.search("\0".join(self.flags))
         return found and found[1]
 
+    @property
+    def was_told_live_restore(self) -> bool:
+        return not {"--live-restore", "--live-restore=true"}.isdisjoint(self.flags)
+
 
 @dataclass(frozen=True)
 class Daemon:

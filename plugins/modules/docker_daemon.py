@@ -36,8 +36,8 @@ options:
   restart:
     description:
       - Whether a dockerd that runs already may be started again. V(when_idle) does where no container runs, or
-        containers outlive it, which C(live-restore) makes them do. V(always) stops containers. V(never) leaves it to
-        you.
+        containers outlive it, which they do where dockerd has C(live-restore) and begins with it again. V(always) stops
+        containers. V(never) leaves it to you.
       - Where it may not, the record says that a reboot is needed, and why.
     type: str
     choices: [never, when_idle, always]

@@ -128,13 +128,18 @@ class DockerHost:
             case "restart" if self.refuses in self.text:
                 self.active = "failed"
                 return Output(1, "", "Job for docker.service failed")
+            case "reload":  # which takes no key away
+                self.live_restore = json.loads(self.text or "{}").get("live-restore", self.live_restore)
             case "restart":
                 written = self.host.path(FILE).stat().st_mtime if self.text else 0.0
                 self.active, self.began = "active", max(time.time(), written) + 1
-                self.containers = self.containers if self.live_restore else 0
-        if verb in {"restart", "reload"}:
-            self.live_restore = json.loads(self.text or "{}").get("live-restore", False)
+                lets_be, self.live_restore = self.live_restore and self.slow < 0, self._begins_with_live_restore()
+                self.containers = self.containers if lets_be and self.live_restore else 0
         return Output(0)
+
+    def _begins_with_live_restore(self) -> bool:
+        flagged = "--live-restore" in self.host.read(f"/proc/{PROCESS}/cmdline")
+        return bool(json.loads(self.text or "{}").get("live-restore", flagged))
 
     def converge(
         self, wanted: dict[str, Any] | None = None, *, check_mode: bool = False, restart: Restart = "when_idle"
@@ -315,6 +320,44 @@ def test_containers_outlive_a_restart_only_once_dockerd_has_read_so(docker: Dock
     docker.containers, docker.slow = 2, 4
     docker.converge()
     assert docker.containers == len(("both", "run"))
+
+
+def test_a_container_that_begins_in_the_meantime_outlives_it_too(
+    docker: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.slow = 4
+    serve = docker._serve
+
+    def serve_when_one_begins(verb: str) -> Output:
+        docker.containers = 1
+        return serve(verb)
+
+    monkeypatch.setattr(docker, "_serve", serve_when_one_begins)
+    docker.converge()
+    assert (docker.done(), docker.containers) == (["reload", "restart"], 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "in_file", "wanted", "spared"),
+    [
+        ((), True, None, True),
+        ((), True, False, False),
+        ((), False, None, False),
+        ((), False, True, True),
+        ((), None, None, False),
+        (("--live-restore",), None, None, True),
+    ],
+)
+def test_containers_outlive_a_dockerd_that_begins_with_live_restore_alone(
+    docker: DockerHost, flags: tuple[str, ...], *, in_file: bool | None, wanted: bool | None, spared: bool
+) -> None:
+    """Whatever the one that ends has. (With a reload it has what the file says, where that says anything.)"""
+    docker.start_with(*flags)
+    docker.write("{}" if in_file is None else json.dumps({"live-restore": in_file}))
+    docker.containers, docker.live_restore = 2, True
+    done = docker.converge({"log-driver": "local", "live-restore": wanted})
+    assert docker.done() == ["reload", *(["restart"] if spared else [])]
+    assert (done.records[-1].action, docker.containers) == ("changed" if spared else "reboot", 2)
 
 
 def test_a_dockerd_that_does_not_take_it_is_not_restarted(docker: DockerHost, monkeypatch: pytest.MonkeyPatch) -> None:
