@@ -13,6 +13,7 @@ and the one that begins, which has what the file or a flag says, and otherwise s
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ class DaemonPlan:
 
     @property
     def file(self) -> Path:
-        return self.root / FILE.lstrip("/")
+        """What is replaced: where a link leads to, so that the link stays."""
+        return Path(os.path.realpath(self.root / FILE.lstrip("/")))
 
     def apply(self) -> None:
         if not is_installed(self.root):

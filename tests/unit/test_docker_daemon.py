@@ -243,6 +243,16 @@ def test_keys_of_the_user_stay_to_the_byte_and_the_first_text_is_kept(docker: Do
     assert docker.host.read(f"{FILE}.mlrig.save") == MINE
 
 
+def test_a_link_stays_and_the_file_that_it_leads_to_is_edited(docker: DockerHost) -> None:
+    file = docker.host.write("/srv/etc/daemon.json", MINE)
+    docker.host.link(FILE, "../../srv/etc/daemon.json")
+    docker.converge({"debug": False})
+    assert str(docker.host.path(FILE).readlink()) == "../../srv/etc/daemon.json"
+    assert file.read_text() == MINE.replace("true", "false")
+    assert docker.host.read("/srv/etc/daemon.json.mlrig.save") == MINE
+    assert not docker.converge({"debug": False}).differing
+
+
 DRIFTS: dict[str, tuple[Callable[[DockerHost], object], list[tuple[str, str | None]], list[str]]] = {
     "value": (
         lambda docker: docker.write(docker.text.replace('"local"', '"json-file"')),
