@@ -23,6 +23,7 @@ from typing import Literal
 
 from ._apt import Runner
 from ._apt import run as run_command
+from ._changes import find_changes
 from ._docker_request import DaemonSettings
 from ._docker_service import UNIT, Service, explain_failure, read_daemon, read_service
 from ._files import read_if_there, refuse_if_unwritable, replace, replace_keeping_first
@@ -169,8 +170,8 @@ def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Res
     """text: what dockerd would begin with."""
     plan.runs = service.runs
     plan.enable = plan.settings.compare(UNIT, "persisted", "enabled", service.enabled or None).action == "changed"
-    written = plan.file.stat().st_mtime if plan.found is not None else 0.0
-    is_read = written < service.since or written > time.time()  # a clock that was wrong is no reason for restarts
+    changes = find_changes(plan.root, [FILE.lstrip("/")], plan.settings)
+    is_read = not changes or changes[-1][0] < service.since
     if service.runs and plan.text is None and is_read:
         plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
         return

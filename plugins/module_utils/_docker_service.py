@@ -21,13 +21,13 @@ _QUESTIONS = "{{.LiveRestoreEnabled}} {{.ContainersRunning}} {{.Swarm.LocalNodeS
 
 @dataclass(frozen=True)
 class Service:
-    """enabled, active: as systemd words them. since: when its process began, in seconds as files' times are told.
+    """enabled, active: as systemd words them. since: when its process began, in nanoseconds as files' times are told.
     flags: what its process was given, by the unit, a drop-in of it, or DOCKER_OPTS.
     """
 
     enabled: str
     active: str
-    since: float
+    since: int
     flags: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ def read_service(root: Path, run: Runner) -> Service:
     return Service(
         found.get("UnitFileState", ""),
         found.get("ActiveState", ""),
-        _seconds(found.get("ExecMainStartTimestamp", "")),
+        _nanoseconds(found.get("ExecMainStartTimestamp", "")),
         _flags(root, found.get("MainPID", "0")),
     )
 
@@ -83,12 +83,12 @@ def explain_failure(run: Runner) -> str:
     return lines[-1] if lines else f"its journal says nothing (journalctl --unit={UNIT})"
 
 
-def _seconds(timestamp: str) -> float:
+def _nanoseconds(timestamp: str) -> int:
     """Of `Sat 2026-11-21 21:38:28.123456 UTC`; 0 where it never began."""
     words = timestamp.split()
     if len(words) != len(("day", "date", "time", "zone")):
-        return 0.0
-    return datetime.fromisoformat(f"{words[1]}T{words[2]}+00:00").timestamp()
+        return 0
+    return int(datetime.fromisoformat(f"{words[1]}T{words[2]}+00:00").timestamp() * 10**9)
 
 
 def _flags(root: Path, process: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils import _docker_daemon
+from ansible_collections.mlrig.workstation.plugins.module_utils import _changes, _docker_daemon
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import FILE, PROGRAMS, Restart, make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_request import parse_daemon_settings
@@ -87,13 +87,10 @@ class DockerHost:
     def text(self) -> str:
         return self.host.read(FILE) if self.host.path(FILE).exists() else ""
 
-    def write(self, text: str, when: float | None = None) -> None:
-        """As a person does: after dockerd began, where no other time is said."""
-        file = self.host.write(FILE, text)
-        if when is None:
-            self.began = min(self.began, file.stat().st_mtime - 60)
-        else:
-            os.utime(file, (when, when))
+    def write(self, text: str, *, is_read: bool = False) -> None:
+        """As a person does: after dockerd began, where it is not said that dockerd has read it."""
+        changed = self.host.write(FILE, text).stat().st_ctime
+        self.began = max(self.began, changed + 60) if is_read else min(self.began, changed - 60)
 
     def run(self, *command: str) -> Output:
         self.calls.append(command)
@@ -131,7 +128,7 @@ class DockerHost:
             case "reload":  # which takes no key away
                 self.live_restore = json.loads(self.text or "{}").get("live-restore", self.live_restore)
             case "restart":
-                written = self.host.path(FILE).stat().st_mtime if self.text else 0.0
+                written = self.host.path(FILE).stat().st_ctime if self.text else 0.0
                 self.active, self.began = "active", max(time.time(), written) + 1
                 lets_be, self.live_restore = self.live_restore and self.slow < 0, self._begins_with_live_restore()
                 self.containers = self.containers if lets_be and self.live_restore else 0
@@ -212,7 +209,7 @@ def test_before_docker_is_there_check_mode_tells_and_a_run_says_what_is_missing(
 
 
 def test_what_nvidia_ctk_writes_is_what_is_wanted(docker: DockerHost) -> None:
-    docker.write(BY_NVIDIA_CTK, docker.began - 1)
+    docker.write(BY_NVIDIA_CTK, is_read=True)
     gpu_part = {key: WANTED[key] for key in ("runtimes", "features")}
     assert not docker.converge(gpu_part).differing
     docker.host.path(FILE).unlink()
@@ -253,6 +250,11 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_edited(docker: DockerHost
     assert not docker.converge({"debug": False}).differing
 
 
+def put_back(docker: DockerHost) -> None:
+    docker.write(docker.text)
+    os.utime(docker.host.path(FILE), (1_000_000, 1_000_000))
+
+
 DRIFTS: dict[str, tuple[Callable[[DockerHost], object], list[tuple[str, str | None]], list[str]]] = {
     "value": (
         lambda docker: docker.write(docker.text.replace('"local"', '"json-file"')),
@@ -266,6 +268,11 @@ DRIFTS: dict[str, tuple[Callable[[DockerHost], object], list[tuple[str, str | No
     ),
     "edited, and not read": (
         lambda docker: docker.write(docker.text + "\n"),
+        [(UNIT, OUTDATED)],
+        ["reload", "restart"],
+    ),
+    "put back from a copy, with its old time": (
+        put_back,
         [(UNIT, OUTDATED)],
         ["reload", "restart"],
     ),
@@ -452,7 +459,7 @@ def test_a_snap_is_refused(docker: DockerHost) -> None:
 
 
 def test_killed_while_it_writes_the_next_run_converges(docker: DockerHost) -> None:
-    docker.write(MINE, docker.began - 60)
+    docker.write(MINE, is_read=True)
     step = 1
     while killed_at(step, docker.converge):
         assert docker.text == MINE
@@ -484,9 +491,15 @@ def test_killed_after_it_wrote_the_next_run_converges(
     assert docker.containers == len(("both", "run"))
 
 
-def test_a_time_of_writing_that_is_yet_to_come_says_nothing(converged: DockerHost) -> None:
-    converged.write(converged.text, time.time() + 3600)
-    assert not converged.converge().differing
+def test_a_time_of_writing_that_is_yet_to_come_says_nothing(
+    converged: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converged.write(converged.text)
+    an_hour_ago = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr(_changes.time, "time_ns", lambda: an_hour_ago)
+    done = converged.converge()
+    assert not done.differing
+    assert done.warnings == [f"{FILE} was changed in the future and is not looked at: was the clock wrong?"]
 
 
 @pytest.mark.parametrize(
