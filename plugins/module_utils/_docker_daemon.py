@@ -32,9 +32,11 @@ from ._settings import RequestError, Settings, SettingsError
 
 FILE = "/etc/docker/daemon.json"
 PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # of Docker's own package and Ubuntu's; of Debian's
+CLIENT = "/usr/bin/docker"  # Debian has it in a package of its own, which docker.io only recommends
 LIVE_RESTORE = ("live-restore",)
 _SNAP = "/snap/docker"
 _PATIENCE, _PAUSE = 10.0, 0.2
+_BY_HAND = "systemctl restart docker does it, as does a reboot"
 _CURRENT = "active"
 _OUTDATED = f"active, but it began before {FILE} was written"
 
@@ -187,6 +189,10 @@ def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Res
 
 def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
     """live_restore: whether dockerd would begin with it."""
+    if not (plan.root / CLIENT.lstrip("/")).exists():
+        cause = f"{CLIENT} is missing, which tells whether containers run"
+        plan.settings.compare(UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; {_BY_HAND}")
+        return
     daemon = read_daemon(plan.run)
     if daemon.swarm and live_restore:
         raise RequestError(
@@ -199,6 +205,4 @@ def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> 
         plan.spares = live_restore and not daemon.live_restore
         return
     cause = "a restart is not allowed" if restart == "never" else f"a restart would stop {daemon.containers} containers"
-    plan.settings.compare(
-        UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; systemctl restart docker does it, as does a reboot"
-    )
+    plan.settings.compare(UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; {_BY_HAND}")

@@ -17,7 +17,13 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _changes, _docker_daemon
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import FILE, PROGRAMS, Restart, make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import (
+    CLIENT,
+    FILE,
+    PROGRAMS,
+    Restart,
+    make_plan,
+)
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_request import parse_daemon_settings
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
@@ -78,6 +84,7 @@ class DockerHost:
 
     def __post_init__(self) -> None:
         self.host.write(PROGRAMS[-1], "")
+        self.host.write(CLIENT, "")
         self.start_with()
 
     def start_with(self, *flags: str) -> None:
@@ -101,6 +108,8 @@ class DockerHost:
                 return Output(0, f"{state}MainPID={PROCESS if self.active == 'active' else 0}\n")
             case ("systemctl", verb, _unit):
                 return self._serve(verb)
+            case ("docker", *_rest) if not self.host.path(CLIENT).exists():
+                raise SettingsError("docker is not on this host")
             case ("docker", "info", *_rest):
                 return Output(0, f"{str(self._keeps()).lower()} {self.containers} {self.swarm}\n")
             case ("dockerd", *flags, "--validate", option):
@@ -331,6 +340,15 @@ def test_a_restart_is_a_choice(
     assert not again.differing
     assert again.as_result()["reboot_required"] == (obstacle is not None)
     assert docker.done() == []
+
+
+def test_without_a_client_that_tells_of_containers_nothing_is_restarted(docker: DockerHost) -> None:
+    """Debian's docker.io only recommends it, and the role installs it after the look at what would be refused."""
+    docker.host.path(CLIENT).unlink()
+    assert docker.converge(check_mode=True).as_result()["reboot_required"]
+    done = docker.converge()
+    assert (json.loads(docker.text), docker.done()) == (WANTED, ["reload"])
+    assert (done.records[-1].reason or "").startswith("/usr/bin/docker is missing, which tells whether containers run;")
 
 
 def test_containers_outlive_a_restart_only_once_dockerd_has_read_so(docker: DockerHost) -> None:
