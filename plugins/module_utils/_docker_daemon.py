@@ -14,9 +14,7 @@ and the one that begins, which has what the file or a flag says, and otherwise s
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,14 +23,21 @@ from ._apt import Runner
 from ._apt import run as run_command
 from ._changes import find_changes
 from ._docker_request import DaemonSettings
-from ._docker_service import UNIT, Service, explain_failure, read_daemon, read_service
+from ._docker_service import (
+    CLIENT,
+    FILE,
+    UNIT,
+    Service,
+    explain_failure,
+    is_installed,
+    read_daemon,
+    read_service,
+    validate,
+)
 from ._files import read_if_there, refuse_if_unwritable, replace, replace_keeping_first
 from ._json_text import canonical, parse_object, read_value, set_value
 from ._settings import RequestError, Settings, SettingsError
 
-FILE = "/etc/docker/daemon.json"
-PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # of Docker's own package and Ubuntu's; of Debian's
-CLIENT = "/usr/bin/docker"  # Debian has it in a package of its own, which docker.io only recommends
 LIVE_RESTORE = ("live-restore",)
 _SNAP = "/snap/docker"
 _PATIENCE, _PAUSE = 10.0, 0.2
@@ -111,10 +116,6 @@ class DaemonPlan:
             raise SettingsError(f"systemctl {verb} {UNIT} failed: {output.text.strip()}")
 
 
-def is_installed(root: Path) -> bool:
-    return any((root / name.lstrip("/")).exists() for name in PROGRAMS)
-
-
 def make_plan(
     wanted: DaemonSettings, root: Path = Path("/"), run: Runner = run_command, *, restart: Restart = "when_idle"
 ) -> DaemonPlan:
@@ -155,19 +156,6 @@ def make_plan(
     return plan
 
 
-def _validate(text: str, flags: Sequence[str], run: Runner) -> None:
-    """By dockerd itself, before anything changes: what it cannot read, or is told by a flag as well, would keep it from
-    starting.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
-        draft.write(text)
-        draft.flush()
-        output = run("dockerd", *flags, "--validate", f"--config-file={draft.name}")
-        if output.code:
-            said = output.text.strip().replace(draft.name, FILE)
-            raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
-
-
 def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Restart) -> None:
     """text: what dockerd would begin with."""
     plan.runs = service.runs
@@ -178,7 +166,7 @@ def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Res
         plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
         return
     if text:
-        _validate(text, service.flags, plan.run)
+        validate(text, service.flags, plan.run)
     if service.runs:
         in_file = read_value(parse_object(text, FILE), LIVE_RESTORE, FILE)
         _plan_restart(plan, restart, live_restore=service.was_told_live_restore if in_file is None else in_file is True)

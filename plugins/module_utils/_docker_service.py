@@ -1,18 +1,25 @@
 # Copyright (c) 2026 The mlrig.workstation engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service of Docker's daemon: whether it runs, since when and how, and what a restart of it would stop."""
+"""Docker's daemon on a host: whether it is there and runs, since when and how, what it would begin with, and what a
+restart of it would stop.
+"""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
 
 from ._apt import Runner
-from ._settings import SettingsError
+from ._settings import RequestError, SettingsError
 
+FILE = "/etc/docker/daemon.json"
+PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # of Docker's own package and Ubuntu's; of Debian's
+CLIENT = "/usr/bin/docker"  # Debian has it in a package of its own, which docker.io only recommends
 UNIT = "docker.service"
 _NOISE = "level=info"
 _CONFIGURATION = re.compile(r"(?:^|\0)--config-file[=\0]([^\0]+)")
@@ -54,6 +61,10 @@ class Daemon:
     swarm: bool
 
 
+def is_installed(root: Path) -> bool:
+    return any((root / name.lstrip("/")).exists() for name in PROGRAMS)
+
+
 def read_service(root: Path, run: Runner) -> Service:
     names = "UnitFileState,ActiveState,ExecMainStartTimestamp,MainPID"
     output = run("systemctl", "show", UNIT, f"--property={names}", "--timestamp=us+utc")
@@ -66,6 +77,19 @@ def read_service(root: Path, run: Runner) -> Service:
         _nanoseconds(found.get("ExecMainStartTimestamp", "")),
         _flags(root, found.get("MainPID", "0")),
     )
+
+
+def validate(text: str, flags: Sequence[str], run: Runner) -> None:
+    """By dockerd itself, before anything changes: what it cannot read, or is told by a flag as well, would keep it from
+    starting.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
+        draft.write(text)
+        draft.flush()
+        output = run("dockerd", *flags, "--validate", f"--config-file={draft.name}")
+        if output.code:
+            said = output.text.strip().replace(draft.name, FILE)
+            raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
 
 
 def read_daemon(run: Runner) -> Daemon:

@@ -17,14 +17,9 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _changes, _docker_daemon
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import (
-    CLIENT,
-    FILE,
-    PROGRAMS,
-    Restart,
-    make_plan,
-)
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import Restart, make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_request import parse_daemon_settings
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_service import CLIENT, FILE, PROGRAMS
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
     RequestError,
