@@ -12,6 +12,7 @@ from typing import Any
 
 from ._apt import Runner
 from ._dpkg import Package, Packages
+from ._driver_origins import origin_of
 
 _DRIVER = re.compile(r"nvidia|libcuda|libnvcuvid|libnvoptix|cuda-drivers")
 _VERSION = re.compile(r"(?P<upstream>(?P<branch>[1-9]\d\d)\.\d+(\.\d+)*)-")
@@ -31,15 +32,6 @@ _CUDA_DRIVERS = re.compile(r"cuda-drivers(-\d+)?")
 _COMPANIONS = re.compile(r"nvidia-(fabricmanager|imex)|libnvidia-nscq|libnvsdm|cuda-drivers-fabricmanager")
 _PIN = "nvidia-driver-pinning-"
 _SERVER = re.compile(r"-[1-9]\d\d-server(-|$)")
-
-# From the version alone, where that is enough.
-_ORIGINS_BY_VERSION = (
-    (re.compile(r"~gpu\d"), "ppa"),
-    (re.compile(r"-\d+ubuntu[\d.]*\d\d\.\d\d\.\d+"), "ubuntu"),  # 580.105.08-0ubuntu0.24.04.1
-    (re.compile(r"-[1-9]\d*ubuntu\d+$"), "nvidia"),  # 595.71.05-1ubuntu1
-    (re.compile(r"deb\d+u\d|~bpo\d"), "debian"),
-)
-_ORIGINS_BY_MAINTAINER = (("cudatools@nvidia.com", "nvidia"), ("pkg-nvidia-devel@", "debian"), ("ubuntu.com", "ubuntu"))
 
 
 @dataclass(frozen=True)
@@ -139,7 +131,7 @@ def read_maintainers(run: Runner, packages: Packages) -> dict[str, str]:
 def find_installed(packages: Packages, maintainers: Mapping[str, str], distribution: str) -> Installed:
     present = {name: each for name, each in sorted(packages.items()) if each.present}
     found = [
-        DriverPackage(name, *driver, _origin(each, maintainers, distribution))
+        DriverPackage(name, *driver, _origin(each, maintainers.get(name, ""), distribution))
         for name, each in present.items()
         if (driver := _driver_version(each)) is not None
     ]
@@ -193,16 +185,5 @@ def _driver_version(package: Package) -> tuple[str, str | None] | None:
     return version and (version["branch"], version["upstream"])
 
 
-def _origin(package: Package, maintainers: Mapping[str, str], distribution: str) -> str:
-    if _PREBUILT.match(package.name):
-        return "ubuntu"
-    for pattern, origin in _ORIGINS_BY_VERSION:
-        if pattern.search(package.version):
-            return origin
-    maintainer = maintainers.get(package.name, "")
-    for part, origin in _ORIGINS_BY_MAINTAINER:
-        if part in maintainer:
-            return origin
-    # Both archives have versions of this form, and nothing else tells: those of NVIDIA that are known end so.
-    first = package.version.endswith("-0ubuntu1" if distribution.startswith("Ubuntu") else "-1")
-    return "nvidia" if first else distribution.partition(" ")[0].lower()
+def _origin(package: Package, maintainer: str, distribution: str) -> str:
+    return "ubuntu" if _PREBUILT.match(package.name) else origin_of(package.version, maintainer, distribution)
