@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from ._apt import Runner
 from ._block_device import BlockDevice, find_device, list_ids
 from ._containers import container_kind
+from ._data_disk_owner import UNASKED, Owner, found_owner, give, owner_id, shown, wanted_owner
 from ._data_disk_request import BY_ID, DataDisk
 from ._disk_format import Formatter
 from ._files import make_folder, refuse_if_unwritable
@@ -25,17 +22,6 @@ from ._links import link_chain
 from ._mount_tokens import merge
 from ._mounts import Mount, read_mounts
 from ._settings import RequestError, Settings, SettingsError
-
-
-class Owner(NamedTuple):
-    """Who owns a folder, and who may use it. None: as it is."""
-
-    user: int | None
-    group: int | None
-    mode: int | None
-
-
-_UNASKED = Owner(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -83,12 +69,10 @@ class DataDisksPlan:
     def _own(self, task: Task) -> None:
         """Of what was not mounted, only now can be told who has it."""
         folder = self.file.root / task.disk.path[1:]
-        setting_id = _owner_id(task.disk)
-        expected, actual = _shown(task.owner), _found_owner(folder, task.owner)
+        setting_id = owner_id(task.disk)
+        expected, actual = shown(task.owner), found_owner(folder, task.owner)
         if expected != actual:
-            os.chown(folder, *(-1 if number is None else number for number in task.owner[:2]))
-            if task.owner.mode is not None:
-                folder.chmod(task.owner.mode)
+            give(folder, task.owner)
             if setting_id not in [each.id for each in self.settings.records]:
                 self.settings.compare(setting_id, "persisted", expected, actual)
 
@@ -117,7 +101,7 @@ def _plan_disk(plan: DataDisksPlan, disk: DataDisk, mount: Mount | None) -> None
     if row is not None:
         disk = _as_in_row(disk, device, row, plan.file.name)
     state = Formatter(root).judge(disk, device, rows)
-    owner = _owner(disk)
+    owner = wanted_owner(disk)
     _refuse_taken(root, disk, device, mount)
 
     expected = f"{disk.filesystem} with UUID {disk.uuid}"
@@ -125,9 +109,9 @@ def _plan_disk(plan: DataDisksPlan, disk: DataDisk, mount: Mount | None) -> None
     plan.settings.compare(disk.id, "persisted", expected, actual)
     _compare_row(plan, disk, row)
     plan.settings.compare(disk.path, "live", "mounted", "mounted" if mount else "not mounted")
-    if owner != _UNASKED and (mount or state != "whole"):
-        found = _found_owner(root / disk.path[1:], owner) if mount else None
-        plan.settings.compare(_owner_id(disk), "persisted", _shown(owner), found)
+    if owner != UNASKED and (mount or state != "whole"):
+        found = found_owner(root / disk.path[1:], owner) if mount else None
+        plan.settings.compare(owner_id(disk), "persisted", shown(owner), found)
     plan.tasks.append(Task(disk, device, owner, state != "whole", mount is None))
 
 
@@ -181,32 +165,3 @@ def _compare_row(plan: DataDisksPlan, disk: DataDisk, row: Row | None) -> None:
     plan.settings.compare(disk.path, "persisted", options, row.options)
     (now,) = (each for each in parse(plan.text, plan.file.name) if each.path == disk.path)
     plan.text = with_options(plan.text, {now: options}) if options != row.options else plan.text
-
-
-def _owner(disk: DataDisk) -> Owner:
-    def number(name: str | None, what: str) -> int | None:
-        if name is None or name.isdigit():
-            return None if name is None else int(name)
-        try:
-            return pwd.getpwnam(name).pw_uid if what == "owner" else grp.getgrnam(name).gr_gid
-        except KeyError as error:
-            raise RequestError(f"{disk.where}.{what} must be known on this host; got: {name!r}") from error
-
-    return Owner(number(disk.owner, "owner"), number(disk.group, "group"), disk.mode)
-
-
-def _owner_id(disk: DataDisk) -> str:
-    return f"{disk.path} owner"
-
-
-def _found_owner(folder: Path, owner: Owner) -> str:
-    status = folder.stat()
-    found = (status.st_uid, status.st_gid, status.st_mode & 0o7777)
-    return _shown(Owner(*(None if wanted is None else have for wanted, have in zip(owner, found, strict=True))))
-
-
-def _shown(owner: Owner) -> str:
-    """What is asked for, and no more."""
-    mode = None if owner.mode is None else f"{owner.mode:04o}"
-    parts = {"owner": owner.user, "group": owner.group, "mode": mode}
-    return ", ".join(f"{name} {value}" for name, value in parts.items() if value is not None)

@@ -6,11 +6,14 @@
 dockerd takes some keys on a reload (runtimes, features, live-restore, labels, registries ...), and the others, such as
 how logs are kept, only when it starts. Which those are differs by version, and features are read on both occasions by
 different parts of it. So a service that began before the file was last written has not read it.
+
+Containers outlive a restart where both sides have live-restore: the dockerd that ends, which may have it by a reload,
+and the one that begins, which has what the file or a flag says, and otherwise stops what it finds running.
 """
 
 from __future__ import annotations
 
-import tempfile
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +21,27 @@ from typing import Literal
 
 from ._apt import Runner
 from ._apt import run as run_command
+from ._changes import find_changes
 from ._docker_request import DaemonSettings
-from ._docker_service import UNIT, explain_failure, read_daemon, read_service
+from ._docker_service import (
+    CLIENT,
+    FILE,
+    UNIT,
+    Service,
+    explain_failure,
+    is_installed,
+    read_daemon,
+    read_service,
+    validate,
+)
 from ._files import read_if_there, refuse_if_unwritable, replace, replace_keeping_first
 from ._json_text import canonical, parse_object, read_value, set_value
 from ._settings import RequestError, Settings, SettingsError
 
-FILE = "/etc/docker/daemon.json"
-PROGRAMS = ("/usr/bin/dockerd", "/usr/sbin/dockerd")  # of Docker's own package and Ubuntu's; of Debian's
 LIVE_RESTORE = ("live-restore",)
 _SNAP = "/snap/docker"
 _PATIENCE, _PAUSE = 10.0, 0.2
+_BY_HAND = "systemctl restart docker does it, as does a reboot"
 _CURRENT = "active"
 _OUTDATED = f"active, but it began before {FILE} was written"
 
@@ -39,7 +52,7 @@ Restart = Literal["never", "when_idle", "always"]
 class DaemonPlan:
     """What differs, and what mends it. text: what the file should hold, None where it stays. runs: whether the service
     does. begin: whether it is to be started, or to be started again. spares: whether containers outlive that only once
-    the daemon has read so.
+    the daemon has read so, those that begin in the meantime too.
     """
 
     root: Path
@@ -54,7 +67,8 @@ class DaemonPlan:
 
     @property
     def file(self) -> Path:
-        return self.root / FILE.lstrip("/")
+        """What is replaced: where a link leads to, so that the link stays."""
+        return Path(os.path.realpath(self.root / FILE.lstrip("/")))
 
     def apply(self) -> None:
         if not is_installed(self.root):
@@ -73,8 +87,10 @@ class DaemonPlan:
     def _await_live_restore(self) -> None:
         """A reload is a signal, and not waited for."""
         deadline = time.monotonic() + _PATIENCE
-        while not read_daemon(self.run).live_restore:
+        while not (daemon := read_daemon(self.run)).live_restore:
             if time.monotonic() > deadline:
+                if not daemon.containers:
+                    return
                 raise SettingsError(f"dockerd has not taken live-restore within {_PATIENCE:.0f} s: not restarted")
             time.sleep(_PAUSE)
 
@@ -98,10 +114,6 @@ class DaemonPlan:
         output = self.run("systemctl", verb, UNIT)
         if output.code:
             raise SettingsError(f"systemctl {verb} {UNIT} failed: {output.text.strip()}")
-
-
-def is_installed(root: Path) -> bool:
-    return any((root / name.lstrip("/")).exists() for name in PROGRAMS)
 
 
 def make_plan(
@@ -131,55 +143,54 @@ def make_plan(
         refuse_if_unwritable(plan.file)
         plan.text = text
     if is_installed(root):
-        if plan.text is not None:
-            _validate(plan.text, run)
-        _compare_service(plan, restart, live_restore=bool(wanted.get(LIVE_RESTORE)))
+        service = read_service(root, run)
+        if service.configuration not in (None, FILE):
+            raise RequestError(
+                f"dockerd is told to read {service.configuration}, not {FILE}, which alone is kept here: take "
+                f"--config-file out of {UNIT} (systemctl cat {UNIT}), or leave Docker alone"
+            )
+        _compare_service(plan, service, text, restart)
     else:
         plan.settings.compare(UNIT, "persisted", "enabled", None)
         plan.settings.compare(UNIT, "live", _CURRENT, None)
     return plan
 
 
-def _validate(text: str, run: Runner) -> None:
-    """By dockerd itself, before anything changes: what it cannot read would keep it from starting."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8", errors="surrogateescape") as draft:
-        draft.write(text)
-        draft.flush()
-        output = run("dockerd", "--validate", f"--config-file={draft.name}")
-        if output.code:
-            said = output.text.strip().replace(draft.name, FILE)
-            raise RequestError(f"dockerd does not take what {FILE} would hold: {said}")
-
-
-def _compare_service(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
-    service = read_service(plan.run)
+def _compare_service(plan: DaemonPlan, service: Service, text: str, restart: Restart) -> None:
+    """text: what dockerd would begin with."""
     plan.runs = service.runs
     plan.enable = plan.settings.compare(UNIT, "persisted", "enabled", service.enabled or None).action == "changed"
-    written = plan.file.stat().st_mtime if plan.found is not None else 0.0
-    is_read = written < service.since or written > time.time()  # a clock that was wrong is no reason for restarts
-    if not service.runs:
+    changes = find_changes(plan.root, [FILE.lstrip("/")], plan.settings)
+    is_read = not changes or changes[-1][0] < service.since
+    if service.runs and plan.text is None and is_read:
+        plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
+        return
+    if text:
+        validate(text, service.flags, plan.run)
+    if service.runs:
+        in_file = read_value(parse_object(text, FILE), LIVE_RESTORE, FILE)
+        _plan_restart(plan, restart, live_restore=service.was_told_live_restore if in_file is None else in_file is True)
+    else:
         plan.settings.compare(UNIT, "live", _CURRENT, service.active)
         plan.begin = True
-    elif plan.text is None and is_read:
-        plan.settings.compare(UNIT, "live", _CURRENT, _CURRENT)
-    else:
-        _plan_restart(plan, restart, live_restore=live_restore)
 
 
 def _plan_restart(plan: DaemonPlan, restart: Restart, *, live_restore: bool) -> None:
+    """live_restore: whether dockerd would begin with it."""
+    if not (plan.root / CLIENT.lstrip("/")).exists():
+        cause = f"{CLIENT} is missing, which tells whether containers run"
+        plan.settings.compare(UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; {_BY_HAND}")
+        return
     daemon = read_daemon(plan.run)
     if daemon.swarm and live_restore:
         raise RequestError(
             "live-restore must not be true on a node of a swarm, because dockerd does not start with both (null leaves "
             "the key alone); got: True"
         )
-    kept = live_restore or daemon.live_restore
-    if restart == "always" or (restart == "when_idle" and (kept or not daemon.containers)):
+    if restart == "always" or (restart == "when_idle" and (live_restore or not daemon.containers)):
         plan.settings.compare(UNIT, "live", _CURRENT, _OUTDATED)
         plan.begin = True
-        plan.spares = live_restore and not daemon.live_restore and daemon.containers > 0
+        plan.spares = live_restore and not daemon.live_restore
         return
     cause = "a restart is not allowed" if restart == "never" else f"a restart would stop {daemon.containers} containers"
-    plan.settings.compare(
-        UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; systemctl restart docker does it, as does a reboot"
-    )
+    plan.settings.compare(UNIT, "boot", _CURRENT, _OUTDATED, reason=f"{cause}; {_BY_HAND}")

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ._apt import Runner
 from ._dpkg import Package, Packages
-from ._driver_branches import Choice
+from ._driver_origins import origin_of
 
 _DRIVER = re.compile(r"nvidia|libcuda|libnvcuvid|libnvoptix|cuda-drivers")
 _VERSION = re.compile(r"(?P<upstream>(?P<branch>[1-9]\d\d)\.\d+(\.\d+)*)-")
@@ -23,33 +23,15 @@ _PREBUILT = re.compile(r"linux-(?:modules|objects|signatures)-nvidia-(?P<branch>
 _MODULES = re.compile(
     r"nvidia-dkms|nvidia-(open-)?kernel-(open-)?dkms|nvidia-kernel-source|linux-(modules|objects)-nvidia"
 )
-# ... and the metapackages that depend on them. On Debian nvidia-driver has no flavour.
-_FLAVOURED = re.compile(r"nvidia-open(-\d+)?|nvidia-(driver|headless|headless-no-dkms)(-\d+)?(-open)?")
-# What only displays need, and a driver for computing alone shall not have. On Debian nvidia-driver is that, too.
-_DISPLAY = re.compile(r"(nvidia-open|nvidia-driver|xserver-xorg-video-nvidia)(-\d+)?(-open)?")
 # Tools that have a version like a driver's, and work with every driver.
 _INDEPENDENT = re.compile(
     r"nvidia-(settings|modprobe|persistenced|xconfig|prime|installer-cleanup|container|docker)|libnvidia-(egl|container)"
-)
-# ... and those that are of no use without one. What is called nvidia-container belongs to the container toolkit.
-_HELPERS = re.compile(
-    r"nvidia-(settings|modprobe|persistenced|xconfig|prime|installer-cleanup|alternative|support|legacy-check)"
-    r"|glx-alternative-nvidia|libnvidia-egl-.*"
 )
 _CUDA_DRIVERS = re.compile(r"cuda-drivers(-\d+)?")
 # What belongs to a data centre's switches, and must have the driver's version.
 _COMPANIONS = re.compile(r"nvidia-(fabricmanager|imex)|libnvidia-nscq|libnvsdm|cuda-drivers-fabricmanager")
 _PIN = "nvidia-driver-pinning-"
 _SERVER = re.compile(r"-[1-9]\d\d-server(-|$)")
-
-# From the version alone, where that is enough.
-_ORIGINS_BY_VERSION = (
-    (re.compile(r"~gpu\d"), "ppa"),
-    (re.compile(r"-\d+ubuntu[\d.]*\d\d\.\d\d\.\d+"), "ubuntu"),  # 580.105.08-0ubuntu0.24.04.1
-    (re.compile(r"-[1-9]\d*ubuntu\d+$"), "nvidia"),  # 595.71.05-1ubuntu1
-    (re.compile(r"deb\d+u\d|~bpo\d"), "debian"),
-)
-_ORIGINS_BY_MAINTAINER = (("cudatools@nvidia.com", "nvidia"), ("pkg-nvidia-devel@", "debian"), ("ubuntu.com", "ubuntu"))
 
 
 @dataclass(frozen=True)
@@ -138,7 +120,7 @@ class Installed:
 
 def read_maintainers(run: Runner, packages: Packages) -> dict[str, str]:
     """Who made each package of the driver: some versions are of one form in two archives."""
-    names = [name for name, each in packages.items() if each.present and _is_driver(each)]
+    names = [name for name, each in packages.items() if each.present and is_driver(each)]
     if not names:
         return {}
     output = run("dpkg-query", "--show", "--showformat=${Package}\\t${Maintainer}\\n", *names)
@@ -149,7 +131,7 @@ def read_maintainers(run: Runner, packages: Packages) -> dict[str, str]:
 def find_installed(packages: Packages, maintainers: Mapping[str, str], distribution: str) -> Installed:
     present = {name: each for name, each in sorted(packages.items()) if each.present}
     found = [
-        DriverPackage(name, *driver, _origin(each, maintainers, distribution))
+        DriverPackage(name, *driver, _origin(each, maintainers.get(name, ""), distribution))
         for name, each in present.items()
         if (driver := _driver_version(each)) is not None
     ]
@@ -165,34 +147,17 @@ def find_installed(packages: Packages, maintainers: Mapping[str, str], distribut
     )
 
 
-def names_to_remove(installed: Installed, choice: Choice, distribution: str, *, prebuilt: bool) -> Iterator[str]:
-    """What must go for this choice, because no package of the choice takes its place under the same name."""
-    suffixed = choice.branch in choice.candidate
-    for each in installed.packages:
-        other_branch = each.branch != choice.branch and (suffixed or each.suffixed)
-        flavoured = each.name in installed.modules or (
-            _FLAVOURED.fullmatch(each.name) and (each.name, distribution[:6]) != ("nvidia-driver", "Debian")
-        )
-        other_flavour = flavoured and ("open" in each.name) != (choice.flavour == "open")
-        # modprobe takes what DKMS has built before what was prebuilt
-        hiding = prebuilt and each.name == choice.module
-        display = choice.profile == "compute" and each.name not in choice.driver and _DISPLAY.fullmatch(each.name)
-        if other_branch or other_flavour or hiding or display:
-            yield each.name
-
-
-def names_of_all(packages: Packages) -> tuple[str, ...]:
-    """The driver, what serves only it, and what holds it: what is there, and what has left its configuration."""
-    return tuple(
-        name
-        for name, each in sorted(packages.items())
-        if each.status != "not-installed" and (_is_driver(each) or _HELPERS.fullmatch(each.name) or _is_pin(name))
-    )
-
-
 def pins_of(packages: Packages) -> tuple[str, ...]:
     """The packages that hold a branch, there or gone with their configuration left, which still holds it."""
-    return tuple(name for name, each in sorted(packages.items()) if _is_pin(name) and each.status != "not-installed")
+    return tuple(name for name, each in sorted(packages.items()) if is_pin(name) and each.status != "not-installed")
+
+
+def is_driver(package: Package) -> bool:
+    return _driver_version(package) is not None
+
+
+def is_pin(name: str) -> bool:
+    return name.startswith(_PIN)
 
 
 def upstream_of(version: str) -> str | None:
@@ -210,14 +175,6 @@ def _only(values: Iterable[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _is_pin(name: str) -> bool:
-    return name.startswith(_PIN)
-
-
-def _is_driver(package: Package) -> bool:
-    return _driver_version(package) is not None
-
-
 def _driver_version(package: Package) -> tuple[str, str | None] | None:
     """Branch and version of a package of the driver; None for all others."""
     if found := _PREBUILT.match(package.name):
@@ -228,16 +185,5 @@ def _driver_version(package: Package) -> tuple[str, str | None] | None:
     return version and (version["branch"], version["upstream"])
 
 
-def _origin(package: Package, maintainers: Mapping[str, str], distribution: str) -> str:
-    if _PREBUILT.match(package.name):
-        return "ubuntu"
-    for pattern, origin in _ORIGINS_BY_VERSION:
-        if pattern.search(package.version):
-            return origin
-    maintainer = maintainers.get(package.name, "")
-    for part, origin in _ORIGINS_BY_MAINTAINER:
-        if part in maintainer:
-            return origin
-    # Both archives have versions of this form, and nothing else tells: those of NVIDIA that are known end so.
-    first = package.version.endswith("-0ubuntu1" if distribution.startswith("Ubuntu") else "-1")
-    return "nvidia" if first else distribution.partition(" ")[0].lower()
+def _origin(package: Package, maintainer: str, distribution: str) -> str:
+    return "ubuntu" if _PREBUILT.match(package.name) else origin_of(package.version, maintainer, distribution)

@@ -16,8 +16,9 @@ from typing import Any
 from ._driver_archive import Archive
 from ._driver_branches import Choice, Refusal, choose, parse_request
 from ._driver_host import DriverHost, read_host
-from ._driver_packages import names_of_all, names_to_remove, pins_of, upstream_of
+from ._driver_packages import pins_of, upstream_of
 from ._driver_refusals import refusals
+from ._driver_removal import names_of_all, names_to_remove
 from ._driver_situation import Situation
 from ._driver_table import parse_table
 from ._driver_warnings import warnings

@@ -4,40 +4,25 @@
 """sysctl keys and sysfs attributes: live values, and the two files from which the next boot sets them.
 
 Of several names for one attribute, such as a glob and a plain name, the most particular one decides it: live, because
-only its value is written, and at boot, because of the order of the lines (see `_precedence`).
+only its value is written, and at boot, because of the order of the lines (see `_tunable_files`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from ._apt import Runner
 from ._apt import run as run_command
-from ._boot_configuration import (
-    BootConfiguration,
-    is_glob,
-    parse_sysctl,
-    parse_tmpfiles,
-    path_matches,
-    read_sysctl,
-    read_tmpfiles,
-    render_sysctl,
-    render_tmpfiles,
-    sysctl_key,
-    sysctl_path,
-)
-from ._files import read_if_there, refuse_if_unwritable, replace
+from ._boot_configuration import BootConfiguration, is_glob, sysctl_key
+from ._files import refuse_if_unwritable, replace
 from ._kernel_attributes import KernelAttributes, same_value
 from ._rival_services import refuse_rivals
 from ._settings import Settings, SettingsError
+from ._tunable_files import SYSCTL, TMPFILES, FileChange, read_owned
 from ._tunable_request import Tunable
-
-SYSCTL_FILE = "/etc/sysctl.d/99-mlrig.conf"
-TMPFILES_FILE = "/etc/tmpfiles.d/mlrig.conf"
-_HEADER = "# Managed by mlrig.workstation (kernel_tunables): what is edited here is undone by its next run.\n"
 
 
 @dataclass
@@ -81,8 +66,8 @@ def make_plan(
     sysctl = [tunable for tunable in tunables if tunable.is_sysctl]
     sysfs = [tunable for tunable in tunables if not tunable.is_sysctl]
     decided: dict[str, list[str]] = {}
-    for file, its_tunables in ((_SYSCTL, sysctl), (_TMPFILES, sysfs)):
-        change = _read_owned(file, its_tunables, attributes, purge=purge)
+    for file, its_tunables in ((SYSCTL, sysctl), (TMPFILES, sysfs)):
+        change = read_owned(file, its_tunables, attributes, purge=purge)
         boot = file.read_boot(attributes.root, {file.path: change.wanted_text})
         for tunable in its_tunables:
             decided[tunable.key] = [path for path in existing[tunable.key] if change.decides(tunable.path, path)]
@@ -121,75 +106,6 @@ def _find_all(tunables: Iterable[Tunable], attributes: KernelAttributes) -> dict
     return existing
 
 
-def _precedence(name: str) -> tuple[bool, int, str]:
-    """Sorts names so that the later wins: a glob, then a longer glob, as the more particular one, then a plain name."""
-    return (False, len(name), name) if is_glob(name) else (True, 0, name)
-
-
-@dataclass(frozen=True)
-class _OwnedFile:
-    """One of the two files that belong to this module.
-
-    parse: its values by key. render: the line for a key and its value. read_boot: what the next boot does with it and
-    all files of its kind.
-    """
-
-    path: str
-    parse: Callable[[str], dict[str, str]]
-    render: Callable[[str, str], str]
-    read_boot: Callable[[Path, Mapping[str, str | None]], BootConfiguration]
-
-
-def _parse_sysctl(text: str) -> dict[str, str]:
-    """Of repeated keys the last counts, and an exclusion is a key without a value."""
-    values = {sysctl_key(sysctl_path(line.key)): line.value for line in parse_sysctl(text)}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _parse_tmpfiles(text: str) -> dict[str, str]:
-    """Of repeated paths the first counts."""
-    values: dict[str, str] = {}
-    for line in parse_tmpfiles(text):
-        values.setdefault(line.path, line.value)
-    return values
-
-
-_SYSCTL = _OwnedFile(SYSCTL_FILE, _parse_sysctl, render_sysctl, read_sysctl)
-_TMPFILES = _OwnedFile(TMPFILES_FILE, _parse_tmpfiles, render_tmpfiles, read_tmpfiles)
-
-
-@dataclass(frozen=True)
-class _FileChange:
-    """What an owned file holds, as text and as values by key, and what it should hold."""
-
-    file: _OwnedFile
-    found_text: str | None
-    found: Mapping[str, str]
-    wanted: Mapping[str, str]
-
-    @property
-    def wanted_text(self) -> str | None:
-        lines = [self.file.render(key, self.wanted[key]) for key in sorted(self.wanted, key=_precedence)]
-        return _HEADER + "".join(lines) if lines else None
-
-    def decides(self, name: str, path: str) -> bool:
-        """Whether of all names in the file this one, a path or a glob, is the most particular for an existing path."""
-        names = [key if key.startswith("/sys/") else sysctl_path(key) for key in self.wanted]
-        matching = [each for each in names if path_matches(path, each)]
-        return name == max(matching, key=_precedence, default=None)
-
-
-def _read_owned(
-    file: _OwnedFile, tunables: Iterable[Tunable], attributes: KernelAttributes, *, purge: bool
-) -> _FileChange:
-    text = read_if_there(attributes.on_host(file.path))
-    found = file.parse(text or "")
-    named = {tunable.key for tunable in tunables}
-    kept = {} if purge else {key: value for key, value in found.items() if key not in named}
-    asked = {tunable.key: tunable.value for tunable in tunables if tunable.value is not None}
-    return _FileChange(file, text, found, {**kept, **asked})
-
-
 def _overriding(boot: BootConfiguration, own_file: str, value: str | None, paths: Iterable[str]) -> str | None:
     """Says which line of which other file gives one of these paths another value at the next boot, if any does."""
     if value is None:
@@ -205,7 +121,7 @@ def _overriding(boot: BootConfiguration, own_file: str, value: str | None, paths
     return None
 
 
-def _compare_persisted(plan: TunablesPlan, change: _FileChange, tunable: Tunable, overriding: str | None) -> None:
+def _compare_persisted(plan: TunablesPlan, change: FileChange, tunable: Tunable, overriding: str | None) -> None:
     expected, actual = tunable.value, change.found.get(tunable.key)
     if overriding is not None:
         plan.settings.warnings.append(f"{tunable.name}: {overriding}")
@@ -215,7 +131,7 @@ def _compare_persisted(plan: TunablesPlan, change: _FileChange, tunable: Tunable
         plan.settings.compare(tunable.key, "persisted", expected, actual, reason=overriding)
 
 
-def _plan_file(plan: TunablesPlan, change: _FileChange, tunables: Iterable[Tunable]) -> None:
+def _plan_file(plan: TunablesPlan, change: FileChange, tunables: Iterable[Tunable]) -> None:
     """Records what is in the file beyond the tunables, and plans its new text."""
     for key in sorted(change.found.keys() - change.wanted.keys() - {tunable.key for tunable in tunables}):
         plan.settings.compare(key, "persisted", None, change.found[key])

@@ -15,12 +15,14 @@ description:
   - Takes all keys in one call. In C(/etc/docker/daemon.json) only the named ones are edited; every other byte stays,
     and a copy of the file before the first edit is kept beside it, with the suffix C(.mlrig.save). A file that is no
     JSON is refused with line and column.
-  - The new text is tried by C(dockerd --validate) before it is written. If dockerd does not start with it all the same,
-    the file is put back as it was, and dockerd is started with that.
+  - The text is tried by C(dockerd --validate), with the flags of the dockerd that runs, before it is written and before
+    dockerd is started with it. If dockerd does not start with it all the same, the file is put back as it was, and
+    dockerd is started with that.
   - The service is enabled and started. Changed keys are reloaded, which is enough for some, such as C(runtimes) and
     C(live-restore). For the others dockerd has to be started again, which O(restart) decides about. A dockerd that
     began before the file was last written, by whomever, counts as one that has not read it.
-  - Docker as a snap is refused, because it has a configuration of its own.
+  - Docker as a snap is refused, because it has a configuration of its own, and so is a dockerd that is told to read
+    another file by C(--config-file).
 extends_documentation_fragment:
   - mlrig.workstation.settings
 options:
@@ -34,8 +36,8 @@ options:
   restart:
     description:
       - Whether a dockerd that runs already may be started again. V(when_idle) does where no container runs, or
-        containers outlive it, which C(live-restore) makes them do. V(always) stops containers. V(never) leaves it to
-        you.
+        containers outlive it, which they do where dockerd has C(live-restore) and begins with it again. V(always) stops
+        containers. V(never) leaves it to you.
       - Where it may not, the record says that a reboot is needed, and why.
     type: str
     choices: [never, when_idle, always]

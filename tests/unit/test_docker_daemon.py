@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils import _docker_daemon
+from ansible_collections.mlrig.workstation.plugins.module_utils import _changes, _docker_daemon
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
-from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import FILE, PROGRAMS, Restart, make_plan
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_daemon import Restart, make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._docker_request import parse_daemon_settings
+from ansible_collections.mlrig.workstation.plugins.module_utils._docker_service import CLIENT, FILE, PROGRAMS
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     InputError,
     RequestError,
@@ -52,6 +53,7 @@ BY_NVIDIA_CTK = """\
 }"""
 OUTDATED = f"active, but it began before {FILE} was written"
 CHANGES = ("reload", "enable", "restart", "reset-failed")
+PROCESS = 77
 
 
 class KilledError(BaseException):
@@ -60,7 +62,9 @@ class KilledError(BaseException):
 
 @dataclass
 class DockerHost:
-    """A host with dockerd, made of files. refuses: what dockerd does not start with; began: when it did."""
+    """A host with dockerd, made of files. refuses: what dockerd does not start with; began: when it did; flags: with
+    which.
+    """
 
     host: Host
     enabled: str = "enabled"
@@ -75,34 +79,40 @@ class DockerHost:
 
     def __post_init__(self) -> None:
         self.host.write(PROGRAMS[-1], "")
+        self.host.write(CLIENT, "")
+        self.start_with()
+
+    def start_with(self, *flags: str) -> None:
+        self.host.write(f"/proc/{PROCESS}/cmdline", "".join(f"{word}\0" for word in (PROGRAMS[-1], *flags)))
 
     @property
     def text(self) -> str:
         return self.host.read(FILE) if self.host.path(FILE).exists() else ""
 
-    def write(self, text: str, when: float | None = None) -> None:
-        """As a person does: after dockerd began, where no other time is said."""
-        file = self.host.write(FILE, text)
-        if when is None:
-            self.began = min(self.began, file.stat().st_mtime - 60)
-        else:
-            os.utime(file, (when, when))
+    def write(self, text: str, *, is_read: bool = False) -> None:
+        """As a person does: after dockerd began, where it is not said that dockerd has read it."""
+        changed = self.host.write(FILE, text).stat().st_ctime
+        self.began = max(self.began, changed + 60) if is_read else min(self.began, changed - 60)
 
     def run(self, *command: str) -> Output:
         self.calls.append(command)
         match command:
             case ("systemctl", "show", *_rest):
                 began = datetime.fromtimestamp(self.began, UTC).strftime("%a %Y-%m-%d %H:%M:%S.%f UTC")
-                return Output(
-                    0, f"UnitFileState={self.enabled}\nActiveState={self.active}\nExecMainStartTimestamp={began}\n"
-                )
+                state = f"UnitFileState={self.enabled}\nActiveState={self.active}\nExecMainStartTimestamp={began}\n"
+                return Output(0, f"{state}MainPID={PROCESS if self.active == 'active' else 0}\n")
             case ("systemctl", verb, _unit):
                 return self._serve(verb)
+            case ("docker", *_rest) if not self.host.path(CLIENT).exists():
+                raise SettingsError("docker is not on this host")
             case ("docker", "info", *_rest):
                 return Output(0, f"{str(self._keeps()).lower()} {self.containers} {self.swarm}\n")
-            case ("dockerd", "--validate", option):
+            case ("dockerd", *flags, "--validate", option):
                 file = Path(option.partition("=")[2])
-                known = set(json.loads(file.read_text())) <= {*WANTED, "debug", "log-opts", "labels"}
+                keys = set(json.loads(file.read_text()))
+                if both := [flag for flag in flags if flag.removeprefix("--").partition("=")[0] in keys]:
+                    return Output(1, "", f"specified both as a flag and in the configuration file {file}: {both}\n")
+                known = keys <= {*WANTED, "debug", "log-opts", "labels"}
                 return Output(0) if known else Output(1, "", f"unable to configure with file {file}: unknown\n")
             case ("journalctl", *_rest):
                 return Output(0, "level=info msg=starting\nfailed to start daemon: unknown log opt\nlevel=info\n")
@@ -119,13 +129,18 @@ class DockerHost:
             case "restart" if self.refuses in self.text:
                 self.active = "failed"
                 return Output(1, "", "Job for docker.service failed")
+            case "reload":  # which takes no key away
+                self.live_restore = json.loads(self.text or "{}").get("live-restore", self.live_restore)
             case "restart":
-                written = self.host.path(FILE).stat().st_mtime if self.text else 0.0
+                written = self.host.path(FILE).stat().st_ctime if self.text else 0.0
                 self.active, self.began = "active", max(time.time(), written) + 1
-                self.containers = self.containers if self.live_restore else 0
-        if verb in {"restart", "reload"}:
-            self.live_restore = json.loads(self.text or "{}").get("live-restore", False)
+                lets_be, self.live_restore = self.live_restore and self.slow < 0, self._begins_with_live_restore()
+                self.containers = self.containers if lets_be and self.live_restore else 0
         return Output(0)
+
+    def _begins_with_live_restore(self) -> bool:
+        flagged = "--live-restore" in self.host.read(f"/proc/{PROCESS}/cmdline")
+        return bool(json.loads(self.text or "{}").get("live-restore", flagged))
 
     def converge(
         self, wanted: dict[str, Any] | None = None, *, check_mode: bool = False, restart: Restart = "when_idle"
@@ -198,7 +213,7 @@ def test_before_docker_is_there_check_mode_tells_and_a_run_says_what_is_missing(
 
 
 def test_what_nvidia_ctk_writes_is_what_is_wanted(docker: DockerHost) -> None:
-    docker.write(BY_NVIDIA_CTK, docker.began - 1)
+    docker.write(BY_NVIDIA_CTK, is_read=True)
     gpu_part = {key: WANTED[key] for key in ("runtimes", "features")}
     assert not docker.converge(gpu_part).differing
     docker.host.path(FILE).unlink()
@@ -229,6 +244,21 @@ def test_keys_of_the_user_stay_to_the_byte_and_the_first_text_is_kept(docker: Do
     assert docker.host.read(f"{FILE}.mlrig.save") == MINE
 
 
+def test_a_link_stays_and_the_file_that_it_leads_to_is_edited(docker: DockerHost) -> None:
+    file = docker.host.write("/srv/etc/daemon.json", MINE)
+    docker.host.link(FILE, "../../srv/etc/daemon.json")
+    docker.converge({"debug": False})
+    assert str(docker.host.path(FILE).readlink()) == "../../srv/etc/daemon.json"
+    assert file.read_text() == MINE.replace("true", "false")
+    assert docker.host.read("/srv/etc/daemon.json.mlrig.save") == MINE
+    assert not docker.converge({"debug": False}).differing
+
+
+def put_back(docker: DockerHost) -> None:
+    docker.write(docker.text)
+    os.utime(docker.host.path(FILE), (1_000_000, 1_000_000))
+
+
 DRIFTS: dict[str, tuple[Callable[[DockerHost], object], list[tuple[str, str | None]], list[str]]] = {
     "value": (
         lambda docker: docker.write(docker.text.replace('"local"', '"json-file"')),
@@ -242,6 +272,11 @@ DRIFTS: dict[str, tuple[Callable[[DockerHost], object], list[tuple[str, str | No
     ),
     "edited, and not read": (
         lambda docker: docker.write(docker.text + "\n"),
+        [(UNIT, OUTDATED)],
+        ["reload", "restart"],
+    ),
+    "put back from a copy, with its old time": (
+        put_back,
         [(UNIT, OUTDATED)],
         ["reload", "restart"],
     ),
@@ -302,10 +337,57 @@ def test_a_restart_is_a_choice(
     assert docker.done() == []
 
 
+def test_without_a_client_that_tells_of_containers_nothing_is_restarted(docker: DockerHost) -> None:
+    """Debian's docker.io only recommends it, and the role installs it after the look at what would be refused."""
+    docker.host.path(CLIENT).unlink()
+    assert docker.converge(check_mode=True).as_result()["reboot_required"]
+    done = docker.converge()
+    assert (json.loads(docker.text), docker.done()) == (WANTED, ["reload"])
+    assert (done.records[-1].reason or "").startswith("/usr/bin/docker is missing, which tells whether containers run;")
+
+
 def test_containers_outlive_a_restart_only_once_dockerd_has_read_so(docker: DockerHost) -> None:
     docker.containers, docker.slow = 2, 4
     docker.converge()
     assert docker.containers == len(("both", "run"))
+
+
+def test_a_container_that_begins_in_the_meantime_outlives_it_too(
+    docker: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.slow = 4
+    serve = docker._serve
+
+    def serve_when_one_begins(verb: str) -> Output:
+        docker.containers = 1
+        return serve(verb)
+
+    monkeypatch.setattr(docker, "_serve", serve_when_one_begins)
+    docker.converge()
+    assert (docker.done(), docker.containers) == (["reload", "restart"], 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "in_file", "wanted", "spared"),
+    [
+        ((), True, None, True),
+        ((), True, False, False),
+        ((), False, None, False),
+        ((), False, True, True),
+        ((), None, None, False),
+        (("--live-restore",), None, None, True),
+    ],
+)
+def test_containers_outlive_a_dockerd_that_begins_with_live_restore_alone(
+    docker: DockerHost, flags: tuple[str, ...], *, in_file: bool | None, wanted: bool | None, spared: bool
+) -> None:
+    """Whatever the one that ends has. (With a reload it has what the file says, where that says anything.)"""
+    docker.start_with(*flags)
+    docker.write("{}" if in_file is None else json.dumps({"live-restore": in_file}))
+    docker.containers, docker.live_restore = 2, True
+    done = docker.converge({"log-driver": "local", "live-restore": wanted})
+    assert docker.done() == ["reload", *(["restart"] if spared else [])]
+    assert (done.records[-1].action, docker.containers) == ("changed" if spared else "reboot", 2)
 
 
 def test_a_dockerd_that_does_not_take_it_is_not_restarted(docker: DockerHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +413,33 @@ def test_a_wrong_file_is_refused_and_stays(docker: DockerHost, text: str, messag
         docker.converge()
     assert docker.host.texts() == before
     assert docker.done() == []
+
+
+def test_what_its_user_wrote_is_tried_too_before_dockerd_is_to_begin_with_it(converged: DockerHost) -> None:
+    converged.write(converged.text.replace("{", '{"unheard-of": 1, ', 1))
+    for converged.active in ("active", "inactive"):
+        with pytest.raises(RequestError, match=f"^dockerd does not take what {FILE} would hold: .*: unknown"):
+            converged.converge()
+        assert converged.done() == []
+
+
+def test_a_key_that_dockerd_is_told_by_a_flag_as_well_is_refused(docker: DockerHost) -> None:
+    docker.start_with("-H", "fd://", "--log-driver=journald")
+    with pytest.raises(RequestError, match=r"specified both as a flag and .*'--log-driver=journald'"):
+        docker.converge()
+    assert (docker.text, docker.done()) == ("", [])
+    docker.converge({**WANTED, "log-driver": None})
+    assert "log-driver" not in docker.text
+
+
+@pytest.mark.parametrize("flags", [("--config-file=/srv/docker.json",), ("-D", "--config-file", "/srv/docker.json")])
+def test_another_file_that_dockerd_reads_is_refused(docker: DockerHost, flags: tuple[str, ...]) -> None:
+    docker.start_with(*flags)
+    with pytest.raises(RequestError, match=rf"^dockerd is told to read /srv/docker\.json, not {FILE}, which alone is"):
+        docker.converge(check_mode=True)
+    docker.start_with("--config-file", FILE)
+    docker.converge()
+    assert json.loads(docker.text) == WANTED
 
 
 @pytest.mark.parametrize("first", ["", MINE])
@@ -363,7 +472,7 @@ def test_a_snap_is_refused(docker: DockerHost) -> None:
 
 
 def test_killed_while_it_writes_the_next_run_converges(docker: DockerHost) -> None:
-    docker.write(MINE, docker.began - 60)
+    docker.write(MINE, is_read=True)
     step = 1
     while killed_at(step, docker.converge):
         assert docker.text == MINE
@@ -395,9 +504,15 @@ def test_killed_after_it_wrote_the_next_run_converges(
     assert docker.containers == len(("both", "run"))
 
 
-def test_a_time_of_writing_that_is_yet_to_come_says_nothing(converged: DockerHost) -> None:
-    converged.write(converged.text, time.time() + 3600)
-    assert not converged.converge().differing
+def test_a_time_of_writing_that_is_yet_to_come_says_nothing(
+    converged: DockerHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converged.write(converged.text)
+    an_hour_ago = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr(_changes.time, "time_ns", lambda: an_hour_ago)
+    done = converged.converge()
+    assert not done.differing
+    assert done.warnings == [f"{FILE} was changed in the future and is not looked at: was the clock wrong?"]
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
 from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_attributes import KernelAttributes
-from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_tunables import (
-    SYSCTL_FILE,
-    TMPFILES_FILE,
-    _precedence,
-    make_plan,
-)
+from ansible_collections.mlrig.workstation.plugins.module_utils._kernel_tunables import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import (
     RequestError,
     Settings,
     SettingsError,
     converge,
+)
+from ansible_collections.mlrig.workstation.plugins.module_utils._tunable_files import (
+    SYSCTL_FILE,
+    TMPFILES_FILE,
+    _precedence,
 )
 from ansible_collections.mlrig.workstation.plugins.module_utils._tunable_request import parse_tunables
 

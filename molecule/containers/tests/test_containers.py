@@ -128,20 +128,20 @@ def test_the_user_may_command_docker(host):
     assert "docker" in host.user("rig").groups
 
 
-def test_a_run_without_changes_costs_13_module_executions(role, hosts, executions):
+def test_a_run_without_changes_costs_14_module_executions(role, hosts, executions):
     before = {name: executions(host) for name, host in hosts.items()}
     run = role.run()
     assert run.code == 0, run.errors
     for name, host in hosts.items():
         assert run.changed(name) == set()
-        assert executions(host) - before[name] == 13
+        assert executions(host) - before[name] == 14
 
 
 def test_drift_is_found_and_undone_and_keys_of_the_user_stay(role, hosts):
     edits = ('s/"local"/"journald"/', "s/nvidia-container-runtime/wrong/", 's/^{/{ "labels": [ "a=1" ],/')
     for host in hosts.values():
         host.check_output(f"sed -i {' '.join(f'''-e '{edit}' ''' for edit in edits)} {DAEMON}")
-        host.check_output("systemctl disable --now nvidia-cdi-refresh.path")
+        host.check_output("systemctl disable --now nvidia-cdi-refresh.path; rm /var/run/cdi/nvidia.yaml")
         host.check_output(f"echo '# mine' >> {COMPOSE}; gpasswd --delete rig docker")
     edited = {name: host.file(DAEMON).content_string for name, host in hosts.items()}
     checked = role.run("--check")
@@ -155,6 +155,7 @@ def test_drift_is_found_and_undone_and_keys_of_the_user_stay(role, hosts):
             == {
                 CONFIGURE,
                 "Have the GPUs described for containers",
+                "Describe the GPUs for containers until the next boot",
                 "Put a compose file there to start from",
                 "Let users command Docker",
             }
@@ -167,6 +168,7 @@ def test_drift_is_found_and_undone_and_keys_of_the_user_stay(role, hosts):
         assert json.loads(wanted) == config(host)
         assert host.file(DAEMON).content_string.startswith('{ "labels": [ "a=1" ],')
         assert host.service("docker").is_running
+        assert f"nvidia.com/gpu={gpus(host)[0]}" in host.check_output("nvidia-ctk cdi list").splitlines()
 
 
 def test_a_restart_that_would_stop_containers_is_left_to_the_user(role, hosts):
