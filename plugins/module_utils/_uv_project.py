@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,12 +134,13 @@ def make_plan(  # noqa: PLR0913 - the options of the module
     """
     plan = ProjectsPlan(program, Path(program).exists())
     plan.settings.compare(program, "persisted", _INSTALLED, _INSTALLED if plan.is_installed else None)
-    places: dict[Path, str] = {}
+    places: dict[str, str] = {}
     for project in projects:
         owner, folder = locate(project.path, project.owner, project.where)
-        if folder in places:
-            raise InputError(f"{project.where}.path", f"must not repeat {places[folder]}", project.path)
-        places[folder] = project.where
+        place = os.path.realpath(folder)
+        if place in places:
+            raise InputError(f"{project.where}.path", f"must not repeat {places[place]}", project.path)
+        places[place] = project.where
         environment = environment_of(project, cache and f"{cache}/{owner.name}/uv")
         uv = Uv(program, project, make_runner(owner, folder, environment), check_mode, plan.settings.warnings)
         plan.plans.append(ProjectPlan(project, owner, folder, uv, damage, plan.settings))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -479,14 +479,20 @@ def test_a_python_is_downloaded_when_that_is_wanted(uv: FakeUv) -> None:
     assert found(uv, **entry) == []
 
 
-def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
+def in_the_way(uv: FakeUv, name: str, *, folder: bool = True, names: Sequence[str] = ("mine",)) -> None:
     path = uv.folder / name
     path.rename(uv.folder / "old")
-    if folder:
-        path.mkdir()
-        (path / "mine").touch()
-    else:
+    if not folder:
         path.touch()
+    for each in names if folder else ():
+        (path / each).parent.mkdir(parents=True, exist_ok=True)
+        (path / each).touch()
+
+
+def to_nowhere(uv: FakeUv, name: str) -> None:
+    """Such as to a disk that is not there now."""
+    (uv.folder / name).unlink()
+    (uv.folder / name).symlink_to("/nowhere/mine")
 
 
 @pytest.mark.parametrize(
@@ -494,6 +500,12 @@ def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
     [
         (lambda uv: in_the_way(uv, ".venv", folder=True), ".venv is in the way, as it is no Python environment: move"),
         (lambda uv: in_the_way(uv, ".venv", folder=False), ".venv is in the way, as it is no folder: move it away"),
+        (
+            lambda uv: in_the_way(uv, ".venv", names=("bin/mine", ".gitignore")),
+            ".venv is in the way, as it is no Python",
+        ),
+        (lambda uv: in_the_way(uv, "pyproject.toml", folder=True), "pyproject.toml is in the way, as it is no file"),
+        (lambda uv: to_nowhere(uv, "pyproject.toml"), "pyproject.toml is in the way, as it is no file: move it away"),
         (lambda uv: in_the_way(uv, "uv.lock", folder=True), "uv.lock is in the way, as it is a folder: move it away"),
         (
             lambda uv: uv.answers.update({CHECK: Output(0, "{}")}),
@@ -504,7 +516,7 @@ def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
 def test_what_is_in_the_way_is_named_and_left(uv: FakeUv, act: Act, reason: str) -> None:
     act(uv)
     before = listing(uv.folder)
-    [failed] = uv.converge().failed
+    [failed] = uv.converge(pyproject=PYPROJECT).failed
     assert (failed.reason or "").removeprefix(f"{uv.folder}/").startswith(reason)
     assert (listing(uv.folder), acts(uv)) == (before, [])
 
@@ -559,6 +571,14 @@ def test_the_same_folder_twice_is_refused(uv: FakeUv) -> None:
     with pytest.raises(InputError, match=r"projects\[1\].path must not repeat projects\[0\]; got: '~/p'"):
         make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
     assert uv.calls == []
+
+
+def test_the_same_folder_behind_a_link_is_refused(uv: FakeUv) -> None:
+    link = uv.folder.parent / "link"
+    link.symlink_to(uv.folder)
+    entries = [{"path": str(uv.folder)}, {"path": str(link), "extras": ["more"]}]
+    with pytest.raises(InputError, match=rf"projects\[1\].path must not repeat projects\[0\]; got: '{link}'"):
+        make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
 
 
 def test_an_unknown_user_is_refused(uv: FakeUv) -> None:

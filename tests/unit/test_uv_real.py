@@ -130,6 +130,14 @@ def truncate(path: Path) -> None:
     os.truncate(path, 1)
 
 
+def begin_environment(rig: Rig) -> None:
+    """As uv leaves it when it is killed before the interpreter is there."""
+    shutil.rmtree(rig.folder / ".venv")
+    (rig.folder / ".venv/bin").mkdir(parents=True)
+    for name in ("CACHEDIR.TAG", ".gitignore"):
+        (rig.folder / ".venv" / name).touch()
+
+
 def relink(rig: Rig) -> None:
     python = rig.folder / ".venv/bin/python"
     python.unlink()
@@ -196,6 +204,10 @@ DAMAGES: dict[str, tuple[Callable[[Rig], object], list[tuple[str, str | None, st
             (".venv/beta", "1.0", None),
         ],
     ),
+    "an environment that was begun": (
+        begin_environment,
+        [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
+    ),
     "pyvenv.cfg and bin gone": (
         lambda rig: ((rig.folder / ".venv/pyvenv.cfg").unlink(), shutil.rmtree(rig.folder / ".venv/bin")),
         [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
@@ -217,6 +229,24 @@ def test_damage_is_named_by_check_mode_and_mended_by_the_next_run(
     after = listing(rig.root)
     assert rig.found() == []
     assert listing(rig.root) == after
+
+
+def test_a_project_behind_a_link_is_mended_as_any(rig: Rig) -> None:
+    (rig.root / "link").symlink_to(rig.root)
+    linked = Rig(rig.root / "link")
+    break_interpreter(rig)
+    assert linked.found() == [(".venv", SYNCED, "with an interpreter that does not work"), *BOTH]
+    assert linked.found() == []
+    assert rig.found() == []
+
+
+def test_spaces_and_other_letters_in_a_path(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "déjà vu")
+    rig.make()
+    assert [name for name, _expected, _actual in rig.found()][:3] == ["pyproject.toml", "uv.lock", ".venv"]
+    truncate(rig.site / "beta.py")
+    assert rig.found(check_mode=True) == rig.found() == [(".venv/beta", "1.1", "1.1, with damage to 1 file")]
+    assert rig.found() == []
 
 
 def test_hashes_find_an_edit_of_the_same_size(rig: Rig) -> None:
