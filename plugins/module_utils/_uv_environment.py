@@ -105,9 +105,7 @@ def clear_environment(uv: Uv, owner: Owner, folder: Path) -> None:
         for remembered in cache.glob("interpreter-v*") if cache.is_absolute() else ():
             shutil.rmtree(remembered, ignore_errors=True)
         (folder / ENVIRONMENT / _CONFIGURATION).touch()  # uv clears nothing that has none
-    output = uv("venv", "--clear", ENVIRONMENT)
-    if output.code:
-        raise uv.failure(output)
+    uv.succeed("venv", "--clear", ENVIRONMENT)
 
 
 def read_changes(entries: Iterable[Mapping[str, Any]]) -> list[Change]:

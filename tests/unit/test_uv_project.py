@@ -23,7 +23,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._uv_owner import
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
-from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, OFFLINE, UNREACHABLE
+from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, NOT_WRITABLE, OFFLINE, UNREACHABLE
 from .uv_host import PYPROJECT, FakeUv, listing
 
 LOCKED, SYNCED = "in step with pyproject.toml", "in step with uv.lock"
@@ -275,14 +275,22 @@ def test_a_corrupt_lock_is_kept(uv: FakeUv) -> None:
 
 def test_a_damaged_cache_is_found_and_made_to_forget(uv: FakeUv) -> None:
     damaged(uv)
-    uv.acts = {"cache clean alpha": lambda: uv.acts.update({SYNC: uv.make_environment})}
+    uv.acts = {"cache clean --force alpha": lambda: uv.acts.update({SYNC: uv.make_environment})}
     assert not uv.converge().failed
     assert acts(uv) == [
         f"{SYNC} --reinstall-package=alpha --offline",
         f"{SYNC} --reinstall-package=alpha",
-        "cache clean alpha",
+        "cache clean --force alpha",
         f"{SYNC} --reinstall-package=alpha",
     ]
+
+
+def test_a_cache_that_does_not_forget_is_named(uv: FakeUv) -> None:
+    damaged(uv)
+    uv.acts.clear()
+    uv.answers["cache clean"] = Output(2, "", NOT_WRITABLE)
+    [failed] = uv.converge().failed
+    assert (failed.reason or "").startswith("it cannot be written or read by its owner: ")
 
 
 def test_damage_that_stays_is_named(uv: FakeUv) -> None:
@@ -475,7 +483,7 @@ def test_a_python_is_downloaded_when_that_is_wanted(uv: FakeUv) -> None:
     assert record.reason == "more can be told when Python ==3.12.* is there"
     assert acts(uv) == []
     assert not uv.converge(**entry).failed
-    assert acts(uv) == ["python install ==3.12.*", "lock", f"{SYNC} --offline"]
+    assert acts(uv) == ["python install --no-bin ==3.12.*", "lock", f"{SYNC} --offline"]
     assert found(uv, **entry) == []
 
 

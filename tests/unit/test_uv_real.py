@@ -256,6 +256,21 @@ def test_hashes_find_an_edit_of_the_same_size(rig: Rig) -> None:
     assert (rig.site / "beta.py").read_text() == "v = '1.1'\n"
 
 
+def test_damage_is_mended_while_a_training_runs(rig: Rig) -> None:
+    """What `uv run` started holds uv's cache as long as it runs."""
+    environment = {**os.environ, "UV_CACHE_DIR": str(rig.root / "cache")}
+    script = "import pathlib, time; pathlib.Path('running').touch(); time.sleep(60)"
+    command = [str(UV), "run", "--frozen", "--offline", "--python", rig.python, "python", "-c", script]
+    with subprocess.Popen(command, cwd=rig.folder, env=environment, stderr=subprocess.DEVNULL) as training:
+        while not (rig.folder / "running").exists():
+            assert training.poll() is None
+            time.sleep(0.05)
+        truncate(rig.site / "beta.py")
+        assert rig.found() == [(".venv/beta", "1.1", "1.1, with damage to 1 file")]
+        assert training.poll() is None
+        training.terminate()
+
+
 def test_extras_and_groups(rig: Rig) -> None:
     wanted = {"extras": ["more"], "groups": ["tools"]}
     assert rig.found(**wanted) == [DRIFTED, (".venv/delta", "1.0", None), (".venv/gamma", "1.0", None)]
