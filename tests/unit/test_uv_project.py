@@ -399,7 +399,32 @@ def test_before_uv_is_installed(uv: FakeUv) -> None:
         (uv.program, "changed", None),
         (f"{uv.folder}/.venv", "skipped", f"it takes {uv.program}, which is not there yet"),
     ]
-    with pytest.raises(SettingsError, match=f"there is no {uv.program}: install uv first"):
+    with pytest.raises(SettingsError, match=f"{uv.program} is not there: install uv first"):
+        uv.converge()
+    assert uv.calls == []
+
+
+def killed_by_the_kernel(uv: FakeUv) -> None:
+    uv.version = Output(-11)
+
+
+def not_run_at_all(uv: FakeUv) -> None:
+    def run(*_command: str) -> Output:
+        raise SettingsError("cannot run it: Exec format error")
+
+    uv.__dict__["run"] = run
+
+
+@pytest.mark.parametrize("act", [killed_by_the_kernel, not_run_at_all])
+def test_uv_that_is_damaged_is_no_fault_of_the_projects(uv: FakeUv, act: Act) -> None:
+    """A role mends it, after it has asked whether the projects can be kept."""
+    act(uv)
+    settings = uv.converge(check_mode=True)
+    assert [(each.id, each.actual, each.action, each.reason) for each in settings.records] == [
+        (uv.program, "does not work", "changed", None),
+        (f"{uv.folder}/.venv", None, "skipped", f"it takes {uv.program}, which does not work"),
+    ]
+    with pytest.raises(SettingsError, match=f"{uv.program} does not work: install uv first"):
         uv.converge()
     assert uv.calls == []
 
@@ -600,8 +625,9 @@ def test_an_unknown_user_is_refused(uv: FakeUv) -> None:
 def test_an_owner_has_a_cache_in_the_folder_for_caches(uv: FakeUv, own: dict[str, str], told: str) -> None:
     told_of: list[str] = []
 
-    def make_runner(_owner: Owner, _folder: Path, environment: Mapping[str, str]) -> Runner:
-        told_of.append(environment["UV_CACHE_DIR"])
+    def make_runner(_owner: Owner, folder: Path, environment: Mapping[str, str]) -> Runner:
+        if folder == uv.folder:
+            told_of.append(environment["UV_CACHE_DIR"])
         return uv.run
 
     projects = parse_projects([{"path": str(uv.folder), "environment": own}], {})

@@ -87,13 +87,14 @@ class FakeUv:
     """A project and a uv that knows no more than its answers. calls: what it was asked.
 
     answers: by how a call begins, of several that fit the longest; a call ends with an end of line. acts: what is done
-    before an answer, in the same way.
+    before an answer, in the same way. version: whether it works at all, which is asked first and is in no calls.
     """
 
     folder: Path
     answers: dict[str, Output] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     acts: dict[str, Any] = field(default_factory=dict)
+    version: Output = field(default_factory=lambda: Output(0, "uv 0.13.8\n"))
 
     @property
     def program(self) -> str:
@@ -135,6 +136,8 @@ class FakeUv:
 
     def run(self, *command: str) -> Output:
         call = " ".join(command).replace(f"{self.program} ", "")
+        if call == "--version":
+            return self.version
         self.calls.append(call)
         for begin, act in list(self.acts.items()):
             if f"{call}\n".startswith(begin):
