@@ -24,7 +24,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project impo
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
 from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, NOT_WRITABLE, OFFLINE, UNREACHABLE
-from .uv_host import PYPROJECT, FakeUv, listing
+from .uv_host import ME, PYPROJECT, FakeUv, listing
 
 LOCKED, SYNCED = "in step with pyproject.toml", "in step with uv.lock"
 STALE = Output(
@@ -590,7 +590,7 @@ def test_one_project_keeps_no_other_from_being_mended(uv: FakeUv) -> None:
     drift(uv, ("beta", "1.0", "installed"))
     other = uv.folder.parent / "other"
     other.mkdir()
-    projects = parse_projects([{"path": str(other)}, {"path": str(uv.folder)}], {})
+    projects = parse_projects([{"path": str(each), "owner": ME} for each in (other, uv.folder)], {})
     settings = converge(
         lambda: make_plan(projects, uv.program, "sizes", check_mode=False, make_runner=uv.runner), check_mode=False
     )
@@ -600,7 +600,7 @@ def test_one_project_keeps_no_other_from_being_mended(uv: FakeUv) -> None:
 
 def test_the_same_folder_twice_is_refused(uv: FakeUv) -> None:
     me = pwd.getpwuid(os.geteuid())
-    entries = [{"path": f"{me.pw_dir}/p"}, {"path": "~/p", "owner": me.pw_name}]
+    entries = [{"path": f"{me.pw_dir}/p", "owner": me.pw_name}, {"path": "~/p", "owner": me.pw_name}]
     with pytest.raises(InputError, match=r"projects\[1\].path must not repeat projects\[0\]; got: '~/p'"):
         make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
     assert uv.calls == []
@@ -609,7 +609,7 @@ def test_the_same_folder_twice_is_refused(uv: FakeUv) -> None:
 def test_the_same_folder_behind_a_link_is_refused(uv: FakeUv) -> None:
     link = uv.folder.parent / "link"
     link.symlink_to(uv.folder)
-    entries = [{"path": str(uv.folder)}, {"path": str(link), "extras": ["more"]}]
+    entries = [{"path": str(each), "owner": ME} for each in (uv.folder, link)]
     with pytest.raises(InputError, match=rf"projects\[1\].path must not repeat projects\[0\]; got: '{link}'"):
         make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
 
@@ -630,6 +630,6 @@ def test_an_owner_has_a_cache_in_the_folder_for_caches(uv: FakeUv, own: dict[str
             told_of.append(environment["UV_CACHE_DIR"])
         return uv.run
 
-    projects = parse_projects([{"path": str(uv.folder), "environment": own}], {})
+    projects = parse_projects([{"path": str(uv.folder), "owner": ME, "environment": own}], {})
     make_plan(projects, uv.program, "sizes", check_mode=True, cache="/data", make_runner=make_runner)
     assert told_of == [told.format(me=pwd.getpwuid(os.geteuid()).pw_name)]

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings
 
-from .uv_host import converge_real, differing, listing, make_wheel
+from .uv_host import ME, converge_real, differing, listing, make_wheel
 
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(UV is None, reason="uv is not installed: make bootstrap")
@@ -50,7 +50,7 @@ class Rig:
     """A project, wheels, and a cache of its own, in one folder."""
 
     root: Path
-    owner: str | None = None
+    owner: str = ME
     python: str = sys.executable
 
     @property

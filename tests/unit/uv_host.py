@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pwd
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project impo
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
 PYPROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["alpha"]\n'
+ME = pwd.getpwuid(os.geteuid()).pw_name
 Key = tuple[str, ...]
 
 
@@ -160,7 +163,7 @@ class FakeUv:
         install(environment, "alpha", "1.0", {"alpha/__init__.py": "x = 1\n"})
 
     def converge(self, *, check_mode: bool = False, damage: str = "sizes", **entry: Any) -> Settings:
-        projects = parse_projects([{"path": str(self.folder), **entry}], {})
+        projects = parse_projects([{"path": str(self.folder), "owner": ME, **entry}], {})
         return converge(
             lambda: make_plan(projects, self.program, damage, check_mode=check_mode, make_runner=self.runner),
             check_mode=check_mode,
