@@ -91,7 +91,10 @@ def _check_cmdline(values: Mapping[str, Any], where: str) -> None:
 
 
 def _check_projects(projects: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Who logs in is not known here; somebody does."""
+    """Who logs in is not known here; somebody does. An owner that is null would keep that one from being taken."""
+    for position, project in enumerate(projects):
+        if project.get("owner", "login") is None:
+            raise InputError(f"{where}[{position}].owner", "must be the name of a user", None)
     parse_projects([{"owner": "login", **project} for project in projects], {}, where)
 
 

@@ -45,6 +45,11 @@ class Uv:
     def __call__(self, *arguments: str) -> Output:
         return self.run(self.program, *arguments)
 
+    def succeed(self, *arguments: str) -> None:
+        output = self(*arguments)
+        if output.code:
+            raise self.failure(output)
+
     def look(self, *arguments: str, away: bool = False) -> Output:
         """Ask what can be told without the network. No Python is downloaded, and in check mode no cache is written.
 

@@ -9,7 +9,7 @@ import csv
 import os
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -81,14 +81,14 @@ def _read_record(package: Installed, folder: Path, claims: dict[str, dict[_Claim
     except (OSError, UnicodeDecodeError):
         text = "?"
     paths = []
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n") if text else ():
         # Thirty thousand lines; few have a comma in a name, which takes quotes.
         row = next(csv.reader([line])) if '"' in line else line.rsplit(",", 2)
         if len(row) != 3:
             package.faults.append(f"{folder.name}/RECORD cannot be read")
             break
         path, digest, size = row
-        if not path.endswith(".pyc"):  # Python's own cache
+        if not (path.endswith(".pyc") and "__pycache__/" in path):  # Python writes its cache anew
             paths.append(path)
             claims.setdefault(path, {})[digest, size] = None
     if not paths or not text.endswith("\n"):
@@ -100,7 +100,7 @@ def _compare(site: str, claims: dict[str, dict[_Claim, None]], *, hashes: bool) 
     """What is wrong with which file."""
     wrong = {}
     for path, claimed in claims.items():
-        full = site + path
+        full = path if path.startswith("/") else site + path
         try:
             size = str(os.stat(full).st_size)  # noqa: PTH116 - a Path for each of 30,000 files doubles the time
         except OSError as error:
@@ -110,9 +110,17 @@ def _compare(site: str, claims: dict[str, dict[_Claim, None]], *, hashes: bool) 
         if not fitting:
             wanted = " or ".join(size for _digest, size in claimed)
             wrong[path] = f"{path} has {size} bytes instead of {wanted}"
-        elif hashes and not any(_has_digest(full, digest) for digest in fitting):
-            wrong[path] = f"{path} has another content"
+        elif hashes and (fault := _compare_content(full, fitting)):
+            wrong[path] = f"{path}{fault}"
     return wrong
+
+
+def _compare_content(path: str, fitting: Sequence[str]) -> str | None:
+    """What is wrong with a file. fitting: digests, of which it should have one."""
+    try:
+        return None if any(_has_digest(path, digest) for digest in fitting) else " has another content"
+    except OSError as error:  # such as of a disk with bad sectors
+        return f": {error.strerror}"
 
 
 def _has_digest(path: str, wanted: str) -> bool:

@@ -23,6 +23,7 @@ from ._uv_owner import Owner, acting_as
 ENVIRONMENT = ".venv"
 IN_STEP = f"in step with {LOCK}"
 _CONFIGURATION = "pyvenv.cfg"
+_BEGUN = {"CACHEDIR.TAG", ".gitignore", "bin"}  # what uv makes of one before its interpreter
 _OTHERS = f"not in step with {LOCK}"
 
 
@@ -62,7 +63,7 @@ def find_fault(environment: Path) -> str | None:
     if "home" in _read_configuration(environment) or not any(environment.iterdir()):
         return None
     is_one = any(environment.glob(SITE_PACKAGES)) or os.path.lexists(environment / "bin" / "python")
-    if is_one or (environment / _CONFIGURATION).is_file():
+    if is_one or _is_begun(environment) or (environment / _CONFIGURATION).is_file():
         return f"without its {_CONFIGURATION}"
     raise SettingsError(f"{environment} is in the way, as it is no Python environment: move it away")
 
@@ -104,9 +105,7 @@ def clear_environment(uv: Uv, owner: Owner, folder: Path) -> None:
         for remembered in cache.glob("interpreter-v*") if cache.is_absolute() else ():
             shutil.rmtree(remembered, ignore_errors=True)
         (folder / ENVIRONMENT / _CONFIGURATION).touch()  # uv clears nothing that has none
-    output = uv("venv", "--clear", ENVIRONMENT)
-    if output.code:
-        raise uv.failure(output)
+    uv.succeed("venv", "--clear", ENVIRONMENT)
 
 
 def read_changes(entries: Iterable[Mapping[str, Any]]) -> list[Change]:
@@ -121,6 +120,12 @@ def read_changes(entries: Iterable[Mapping[str, Any]]) -> list[Change]:
             after[name] = version
     names = dict.fromkeys(entry["name"] for entry in entries)
     return [Change(name, " and ".join(before[name]) if name in before else None, after.get(name)) for name in names]
+
+
+def _is_begun(environment: Path) -> bool:
+    """Whether uv was killed before its interpreter was there; nothing in it can be of anybody else."""
+    names = {each.name for each in environment.iterdir()}
+    return names <= _BEGUN and ("bin" not in names or not any((environment / "bin").iterdir()))
 
 
 def _refuse_member(answer: Mapping[str, Any], folder: Path) -> None:

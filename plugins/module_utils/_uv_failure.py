@@ -14,7 +14,7 @@ from ._settings import SettingsError
 _LINES = 10
 _LETTERS = 200
 _NETWORK = re.compile(
-    r"error sending request|Request failed after|dns error|tcp connect error|Network connectivity is disabled"
+    r"error sending request|Request failed after|dns error|tcp connect error|[Nn]etwork connectivity is disabled"
     r"|because the network was disabled|operation timed out|HTTP status server error"
 )
 _NO_INTERPRETER = re.compile(r"No interpreter found (?:for|at path) (?:Python )?`?(.+?)`?(?: in .*)?$", re.MULTILINE)
@@ -33,6 +33,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"incompatible with the project's Python requirement"), "that Python is not for this project"),
     (re.compile(r"^error: (?:Extra|Group) `", re.MULTILINE), "pyproject.toml has no such thing"),
     (re.compile(r"Hash mismatch"), "what the index serves is not what uv.lock names"),
+    (re.compile(r"is missing an upload date"), "the index tells no dates of uploads, which exclude-newer takes"),
     (re.compile(r"No solution found"), "no set of versions satisfies pyproject.toml"),
     (re.compile(r"Failed to build|build backend"), "a package could not be built"),
 )

@@ -22,9 +22,7 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
         with acting_as(owner):
             replace(folder / PYPROJECT, uv.project.pyproject)
     if found.interpreter is not None:
-        output = uv("python", "install", found.interpreter)
-        if output.code:
-            raise uv.failure(output)
+        uv.succeed("python", "install", "--no-bin", found.interpreter)  # none in the PATH of its owner
     if found.lock.state == "corrupt":
         with acting_as(owner):
             set_aside(uv, folder)
@@ -40,7 +38,8 @@ def mend(uv: Uv, owner: Owner, folder: Path, found: Situation, damage: str) -> l
         if not damaged:
             break
         if empties_cache:
-            uv("cache", "clean", *damaged)
+            # Without --force it waits for each `uv run`, such as a training of days. Installed files stay in any case.
+            uv.succeed("cache", "clean", "--force", *damaged)
         _sync(uv, damaged, offline_first=False)
     return changes
 

@@ -38,12 +38,15 @@ class Owner:
 def locate(path: str, name: str | None, where: str) -> tuple[Owner, Path]:
     """The owner of a project, and its folder. path: absolute, or below ~, the owner's home. where: for messages.
 
-    name: None for the user whose folder it is or, where it is not there yet, whose folder it will be in.
+    name: None for the user whose folder it is or, where it is not there yet, whose folder it will be in; root must be
+    named: a link by which a user leads to a folder of root would have uv build, as root, what that user put there.
     """
     try:
         entry = pwd.getpwuid(_find_folder(Path(path)).stat().st_uid) if name is None else pwd.getpwnam(name)
     except KeyError as error:
         raise InputError(f"{where}.owner", "must be a user of this host", name) from error
+    if name is None and entry.pw_uid == 0:
+        raise InputError(f"{where}.owner", "must be named where the folder is root's, as others may lead there", name)
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     owner = Owner(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, groups)
     folder = Path(entry.pw_dir + path[1:] if path.startswith("~/") else path)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +24,10 @@ from ._uv_request import UvProject
 from ._uv_situation import PYPROJECT, Situation, look
 
 _INSTALLED = "installed"
+_BROKEN = "does not work"
 _LOOKED_AT = "a project that can be looked at"
 _MENDED = "a project that can be mended"
+MakeRunner = Callable[[Owner, Path, Mapping[str, str]], Runner]
 
 
 @dataclass
@@ -105,14 +109,16 @@ class ProjectPlan:
 
 @dataclass
 class ProjectsPlan:
+    """found: whether uv is installed, and works; None where it is not there."""
+
     program: str
-    is_installed: bool
+    found: str | None
     settings: Settings = field(default_factory=Settings)
     plans: list[ProjectPlan] = field(default_factory=list)
 
     def apply(self) -> None:
-        if not self.is_installed:
-            raise SettingsError(f"there is no {self.program}: install uv first")
+        if self.found != _INSTALLED:
+            raise SettingsError(f"{self.program} {self.found or 'is not there'}: install uv first")
         for plan in self.plans:
             plan.apply()
 
@@ -124,27 +130,40 @@ def make_plan(  # noqa: PLR0913 - the options of the module
     *,
     check_mode: bool,
     cache: str | None = None,
-    make_runner: Callable[[Owner, Path, Mapping[str, str]], Runner] = owners_runner,
+    make_runner: MakeRunner = owners_runner,
 ) -> ProjectsPlan:
     """Look at all of them, compare, and say what to do. Changes nothing.
 
     damage: what of installed files is compared, `sizes`, `hashes` or `none`.
     cache: the folder in which each owner has a cache; None for where uv has it.
     """
-    plan = ProjectsPlan(program, Path(program).exists())
-    plan.settings.compare(program, "persisted", _INSTALLED, _INSTALLED if plan.is_installed else None)
-    places: dict[Path, str] = {}
+    plan = ProjectsPlan(program, _look_at_uv(program, make_runner))
+    plan.settings.compare(program, "persisted", _INSTALLED, plan.found)
+    places: dict[str, str] = {}
     for project in projects:
         owner, folder = locate(project.path, project.owner, project.where)
-        if folder in places:
-            raise InputError(f"{project.where}.path", f"must not repeat {places[folder]}", project.path)
-        places[folder] = project.where
+        place = os.path.realpath(folder)
+        if place in places:
+            raise InputError(f"{project.where}.path", f"must not repeat {places[place]}", project.path)
+        places[place] = project.where
         environment = environment_of(project, cache and f"{cache}/{owner.name}/uv")
         uv = Uv(program, project, make_runner(owner, folder, environment), check_mode, plan.settings.warnings)
         plan.plans.append(ProjectPlan(project, owner, folder, uv, damage, plan.settings))
     for each in plan.plans:
-        if plan.is_installed:
+        if plan.found == _INSTALLED:
             each.look()
         else:
-            each.leave(f"it takes {program}, which is not there yet")
+            each.leave(f"it takes {program}, which {plan.found or 'is not there yet'}")
     return plan
+
+
+def _look_at_uv(program: str, make_runner: MakeRunner) -> str | None:
+    """It may be damaged, and then is mended before the projects are."""
+    if not Path(program).exists():
+        return None
+    owner, _folder = locate("/", pwd.getpwuid(os.geteuid()).pw_name, "uv")
+    try:
+        works = make_runner(owner, Path("/"), {})(program, "--version").code == 0
+    except SettingsError:
+        works = False
+    return _INSTALLED if works else _BROKEN

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
         there = (folder / PYPROJECT).is_file()
         fault = find_fault(folder / ENVIRONMENT)
     if not there:
+        if os.path.lexists(folder / PYPROJECT):
+            raise SettingsError(f"{folder / PYPROJECT} is in the way, as it is no file: move it away")
         if uv.project.pyproject is None:
             raise SettingsError(f"{folder} has no {PYPROJECT}, and there is no text for one")
         lock = Lock("stale" if (folder / LOCK).exists() else "missing")
@@ -52,7 +55,8 @@ def look(uv: Uv, owner: Owner, folder: Path, damage: str) -> Situation:
     try:
         lock, environment = _look(uv, folder, fault)
     except InterpreterBrokenError as error:
-        if fault is not None or not Path(error.interpreter).is_relative_to(folder / ENVIRONMENT):
+        # uv names it by where its folder is, without links.
+        if fault is not None or not Path(error.interpreter).is_relative_to(folder.resolve() / ENVIRONMENT):
             raise
         lock, environment = _look(uv, folder, "with an interpreter that does not work")
     except InterpreterMissingError as error:

@@ -42,7 +42,7 @@ options:
       owner:
         description:
           - The user to whom the project belongs. Without it, the user whose folder it is, or, where it is not there
-            yet, whose folder it will be in.
+            yet, whose folder it will be in; that must not be root, who has to be named.
         type: str
       extras:
         description: Extras of the project to install, of C([project.optional-dependencies]).
@@ -107,6 +107,7 @@ EXAMPLES = r"""
   mlrig.workstation.uv_project:
     projects:
       - path: /srv/inference
+        owner: ada
     damage: hashes
   check_mode: true
 """

@@ -1,4 +1,4 @@
-"""The tested set, installed for real, trains; and damage of ten kinds to it is named in check mode and mended.
+"""The tested set, installed for real, trains; and damage of eleven kinds to it is named in check mode and mended.
 
 The tests go on from each other, in their order: what one leaves is what the next one finds.
 """

@@ -88,6 +88,11 @@ def test_right_values_pass(variable: str, value: object) -> None:
         ("ml_env_index", "mirror", "ml_env_index must be an address, such as https://mirror.example/simple"),
         ("ml_env_projects", [{"path": "x"}], "ml_env_projects[0].path must be an absolute path; got: 'x'"),
         ("ml_env_projects", [{"path": "~/x", "owner": "A"}], "ml_env_projects[0].owner must be the name of a user"),
+        (
+            "ml_env_projects",
+            [{"path": "/x", "owner": None}],
+            "ml_env_projects[0].owner must be the name of a user; got",
+        ),
         ("ml_env_projects", [{"path": "~/x"}, {"path": "~/x"}], "ml_env_projects[1].path must not repeat ml_env_proj"),
         ("ml_env_python", "3", 'ml_env_python must be a version in quotes, such as "3.12", or the path of an'),
         ("ml_env_python_mirror", "x", "ml_env_python_mirror must be an address"),

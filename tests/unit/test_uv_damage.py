@@ -90,6 +90,34 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str], list[str] | None]]
         None,
     ),
     "Python's cache": (lambda info: append_record(info, "alpha/__pycache__/core.cpython-311.pyc,,\n"), [], None),
+    "what cannot be read": (
+        lambda info: append_record(info, "alpha,sha256=x,\n"),
+        [],
+        ["alpha: Is a directory"],
+    ),
+    "a module without its source deleted": (
+        lambda info: append_record(info, "alpha/closed.pyc,,7\n"),
+        ["alpha/closed.pyc is gone"],
+        None,
+    ),
+    "outside of the environment": (
+        lambda info: append_record(info, "/bin/sh,,\n/nowhere/alp,,\n../../../../nowhere,,\n"),
+        ["/nowhere/alp is gone", "../../../../nowhere is gone"],
+        None,
+    ),
+    "a separator of lines in a name": (
+        lambda info: (edit(info.parent / "a\u2028b.py", b"1"), append_record(info, "a\u2028b.py,,1\n")),
+        [],
+        None,
+    ),
+    "a folder of several packages": (
+        lambda info: (
+            install(info.parents[3], "gamma", "1", {"alpha/gamma.py": "1"}),
+            append_record(info, "alpha/,,\n"),
+        ),
+        [],
+        None,
+    ),
     "a comma in a name": (
         lambda info: (edit(info.parent / "a,b.py", b"1"), append_record(info, '"a,b.py",,1\n')),
         [],

@@ -41,6 +41,16 @@ error: Failed to download `idna==3.20`
 
 hint: `idna` (v3.20) was included because `p1` (v0.1.0) depends on `idna`
 """
+OFFLINE_GIT = """\
+   Updating https://git.example/gp (HEAD)
+error: Failed to download and build `gp @ git+https://git.example/gp@848ed212b9f574f57bbbaf44d797314226045930`
+  cause: Git operation failed
+  cause: failed to clone into: /c/git-v1/db/793538591bb6e695
+  cause: failed to fetch commit `848ed212b9f574f57bbbaf44d797314226045930`
+  cause: Remote Git fetches are not allowed because network connectivity is disabled (i.e., with `--offline`)
+
+hint: `gp` was included because `fine` (v1) depends on `gp`
+"""
 OFFLINE_RESOLUTION = """\
 error: No solution found when resolving dependencies
   cause: Because sniffio was not found in the cache and your project depends on sniffio, we can conclude that your \
@@ -54,6 +64,14 @@ Using CPython 3.11.2 interpreter at: /usr/bin/python3
 error: No solution found when resolving dependencies
   cause: Because only sniffio<=1.3.1 is available and your project depends on sniffio>=99, we can conclude that your \
 project's requirements are unsatisfiable.
+"""
+NO_DATES = """\
+warning: `alpha-1.0-py3-none-any.whl` is missing an upload date, but user provided: 2026-11-21T00:00:00Z
+error: No solution found when resolving dependencies
+  cause: Because there are no versions of alpha and your project depends on alpha, we can conclude that your project's \
+requirements are unsatisfiable.
+
+hint: `alpha` was filtered by `exclude-newer` to only include packages uploaded before 2026-11-21T00:00:00Z.
 """
 BROKEN_PYPROJECT = """\
 warning: Failed to parse `pyproject.toml` during settings discovery:
@@ -145,6 +163,10 @@ TOLD = {
         IMPOSSIBLE,
         "no set of versions satisfies pyproject.toml: No solution found when resolving dependencies\n  cause: Because",
     ),
+    "an index without dates": (
+        NO_DATES,
+        "the index tells no dates of uploads, which exclude-newer takes: No solution found when resolving dependencies",
+    ),
     "pyproject broken": (
         BROKEN_PYPROJECT,
         "pyproject.toml is broken: Failed to parse: pyproject.toml\n  cause: TOML parse error at line 10, column 9\n  ",
@@ -199,6 +221,7 @@ def test_long_answers_are_cut() -> None:
     [
         (UNREACHABLE, 2, True),
         (OFFLINE, 1, True),
+        (OFFLINE_GIT, 1, True),
         (OFFLINE_RESOLUTION, 1, True),
         (OFFLINE_RESOLUTION, 0, False),
         (IMPOSSIBLE, 1, False),

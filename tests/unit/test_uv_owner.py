@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils import _uv_owner
-from ansible_collections.mlrig.workstation.plugins.module_utils._settings import RequestError, SettingsError
+from ansible_collections.mlrig.workstation.plugins.module_utils._settings import InputError, RequestError, SettingsError
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_owner import (
     acting_as,
     clean_environment,
@@ -27,9 +27,22 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="to act as another user n
 
 
 def test_a_project_belongs_to_whose_folder_it_is_or_will_be_in(tmp_path: Path) -> None:
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else ME
+    os.chown(tmp_path, user.pw_uid, -1)
     for folder in (tmp_path, tmp_path / "not/there/yet"):
         owner, found = locate(str(folder), None, "projects[0]")
-        assert (owner.name, owner.home, found) == (ME.pw_name, ME.pw_dir, folder)
+        assert (owner.name, owner.home, found) == (user.pw_name, user.pw_dir, folder)
+
+
+@pytest.mark.parametrize("name", ["etc", "not/there/yet"])
+def test_a_project_is_not_roots_because_a_link_leads_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to("/")
+    with pytest.raises(
+        InputError, match=r"projects\[0\].owner must be named where the folder is root's, as others may"
+    ):
+        locate(str(tmp_path / "link" / name), None, "projects[0]")
+    if os.geteuid() == 0:
+        assert locate(str(tmp_path / "link" / name), "root", "projects[0]")[0].uid == 0
 
 
 def test_a_path_below_the_home_is_the_owners() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._uv_owner import
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project import make_plan
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
-from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, OFFLINE, UNREACHABLE
-from .uv_host import PYPROJECT, FakeUv, listing
+from .test_uv_failure import BROKEN_PYTHON, DISK_FULL, NO_PYTHON, NOT_WRITABLE, OFFLINE, UNREACHABLE
+from .uv_host import ME, PYPROJECT, FakeUv, listing
 
 LOCKED, SYNCED = "in step with pyproject.toml", "in step with uv.lock"
 STALE = Output(
@@ -275,14 +275,22 @@ def test_a_corrupt_lock_is_kept(uv: FakeUv) -> None:
 
 def test_a_damaged_cache_is_found_and_made_to_forget(uv: FakeUv) -> None:
     damaged(uv)
-    uv.acts = {"cache clean alpha": lambda: uv.acts.update({SYNC: uv.make_environment})}
+    uv.acts = {"cache clean --force alpha": lambda: uv.acts.update({SYNC: uv.make_environment})}
     assert not uv.converge().failed
     assert acts(uv) == [
         f"{SYNC} --reinstall-package=alpha --offline",
         f"{SYNC} --reinstall-package=alpha",
-        "cache clean alpha",
+        "cache clean --force alpha",
         f"{SYNC} --reinstall-package=alpha",
     ]
+
+
+def test_a_cache_that_does_not_forget_is_named(uv: FakeUv) -> None:
+    damaged(uv)
+    uv.acts.clear()
+    uv.answers["cache clean"] = Output(2, "", NOT_WRITABLE)
+    [failed] = uv.converge().failed
+    assert (failed.reason or "").startswith("it cannot be written or read by its owner: ")
 
 
 def test_damage_that_stays_is_named(uv: FakeUv) -> None:
@@ -391,7 +399,32 @@ def test_before_uv_is_installed(uv: FakeUv) -> None:
         (uv.program, "changed", None),
         (f"{uv.folder}/.venv", "skipped", f"it takes {uv.program}, which is not there yet"),
     ]
-    with pytest.raises(SettingsError, match=f"there is no {uv.program}: install uv first"):
+    with pytest.raises(SettingsError, match=f"{uv.program} is not there: install uv first"):
+        uv.converge()
+    assert uv.calls == []
+
+
+def killed_by_the_kernel(uv: FakeUv) -> None:
+    uv.version = Output(-11)
+
+
+def not_run_at_all(uv: FakeUv) -> None:
+    def run(*_command: str) -> Output:
+        raise SettingsError("cannot run it: Exec format error")
+
+    uv.__dict__["run"] = run
+
+
+@pytest.mark.parametrize("act", [killed_by_the_kernel, not_run_at_all])
+def test_uv_that_is_damaged_is_no_fault_of_the_projects(uv: FakeUv, act: Act) -> None:
+    """A role mends it, after it has asked whether the projects can be kept."""
+    act(uv)
+    settings = uv.converge(check_mode=True)
+    assert [(each.id, each.actual, each.action, each.reason) for each in settings.records] == [
+        (uv.program, "does not work", "changed", None),
+        (f"{uv.folder}/.venv", None, "skipped", f"it takes {uv.program}, which does not work"),
+    ]
+    with pytest.raises(SettingsError, match=f"{uv.program} does not work: install uv first"):
         uv.converge()
     assert uv.calls == []
 
@@ -475,18 +508,24 @@ def test_a_python_is_downloaded_when_that_is_wanted(uv: FakeUv) -> None:
     assert record.reason == "more can be told when Python ==3.12.* is there"
     assert acts(uv) == []
     assert not uv.converge(**entry).failed
-    assert acts(uv) == ["python install ==3.12.*", "lock", f"{SYNC} --offline"]
+    assert acts(uv) == ["python install --no-bin ==3.12.*", "lock", f"{SYNC} --offline"]
     assert found(uv, **entry) == []
 
 
-def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
+def in_the_way(uv: FakeUv, name: str, *, folder: bool = True, names: Sequence[str] = ("mine",)) -> None:
     path = uv.folder / name
     path.rename(uv.folder / "old")
-    if folder:
-        path.mkdir()
-        (path / "mine").touch()
-    else:
+    if not folder:
         path.touch()
+    for each in names if folder else ():
+        (path / each).parent.mkdir(parents=True, exist_ok=True)
+        (path / each).touch()
+
+
+def to_nowhere(uv: FakeUv, name: str) -> None:
+    """Such as to a disk that is not there now."""
+    (uv.folder / name).unlink()
+    (uv.folder / name).symlink_to("/nowhere/mine")
 
 
 @pytest.mark.parametrize(
@@ -494,6 +533,12 @@ def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
     [
         (lambda uv: in_the_way(uv, ".venv", folder=True), ".venv is in the way, as it is no Python environment: move"),
         (lambda uv: in_the_way(uv, ".venv", folder=False), ".venv is in the way, as it is no folder: move it away"),
+        (
+            lambda uv: in_the_way(uv, ".venv", names=("bin/mine", ".gitignore")),
+            ".venv is in the way, as it is no Python",
+        ),
+        (lambda uv: in_the_way(uv, "pyproject.toml", folder=True), "pyproject.toml is in the way, as it is no file"),
+        (lambda uv: to_nowhere(uv, "pyproject.toml"), "pyproject.toml is in the way, as it is no file: move it away"),
         (lambda uv: in_the_way(uv, "uv.lock", folder=True), "uv.lock is in the way, as it is a folder: move it away"),
         (
             lambda uv: uv.answers.update({CHECK: Output(0, "{}")}),
@@ -504,7 +549,7 @@ def in_the_way(uv: FakeUv, name: str, *, folder: bool) -> None:
 def test_what_is_in_the_way_is_named_and_left(uv: FakeUv, act: Act, reason: str) -> None:
     act(uv)
     before = listing(uv.folder)
-    [failed] = uv.converge().failed
+    [failed] = uv.converge(pyproject=PYPROJECT).failed
     assert (failed.reason or "").removeprefix(f"{uv.folder}/").startswith(reason)
     assert (listing(uv.folder), acts(uv)) == (before, [])
 
@@ -545,7 +590,7 @@ def test_one_project_keeps_no_other_from_being_mended(uv: FakeUv) -> None:
     drift(uv, ("beta", "1.0", "installed"))
     other = uv.folder.parent / "other"
     other.mkdir()
-    projects = parse_projects([{"path": str(other)}, {"path": str(uv.folder)}], {})
+    projects = parse_projects([{"path": str(each), "owner": ME} for each in (other, uv.folder)], {})
     settings = converge(
         lambda: make_plan(projects, uv.program, "sizes", check_mode=False, make_runner=uv.runner), check_mode=False
     )
@@ -555,10 +600,18 @@ def test_one_project_keeps_no_other_from_being_mended(uv: FakeUv) -> None:
 
 def test_the_same_folder_twice_is_refused(uv: FakeUv) -> None:
     me = pwd.getpwuid(os.geteuid())
-    entries = [{"path": f"{me.pw_dir}/p"}, {"path": "~/p", "owner": me.pw_name}]
+    entries = [{"path": f"{me.pw_dir}/p", "owner": me.pw_name}, {"path": "~/p", "owner": me.pw_name}]
     with pytest.raises(InputError, match=r"projects\[1\].path must not repeat projects\[0\]; got: '~/p'"):
         make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
     assert uv.calls == []
+
+
+def test_the_same_folder_behind_a_link_is_refused(uv: FakeUv) -> None:
+    link = uv.folder.parent / "link"
+    link.symlink_to(uv.folder)
+    entries = [{"path": str(each), "owner": ME} for each in (uv.folder, link)]
+    with pytest.raises(InputError, match=rf"projects\[1\].path must not repeat projects\[0\]; got: '{link}'"):
+        make_plan(parse_projects(entries, {}), uv.program, "sizes", check_mode=True, make_runner=uv.runner)
 
 
 def test_an_unknown_user_is_refused(uv: FakeUv) -> None:
@@ -572,10 +625,11 @@ def test_an_unknown_user_is_refused(uv: FakeUv) -> None:
 def test_an_owner_has_a_cache_in_the_folder_for_caches(uv: FakeUv, own: dict[str, str], told: str) -> None:
     told_of: list[str] = []
 
-    def make_runner(_owner: Owner, _folder: Path, environment: Mapping[str, str]) -> Runner:
-        told_of.append(environment["UV_CACHE_DIR"])
+    def make_runner(_owner: Owner, folder: Path, environment: Mapping[str, str]) -> Runner:
+        if folder == uv.folder:
+            told_of.append(environment["UV_CACHE_DIR"])
         return uv.run
 
-    projects = parse_projects([{"path": str(uv.folder), "environment": own}], {})
+    projects = parse_projects([{"path": str(uv.folder), "owner": ME, "environment": own}], {})
     make_plan(projects, uv.program, "sizes", check_mode=True, cache="/data", make_runner=make_runner)
     assert told_of == [told.format(me=pwd.getpwuid(os.geteuid()).pw_name)]

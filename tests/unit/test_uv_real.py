@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import Settings
 
-from .uv_host import converge_real, differing, listing, make_wheel
+from .uv_host import ME, converge_real, differing, listing, make_wheel
 
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(UV is None, reason="uv is not installed: make bootstrap")
@@ -50,7 +50,7 @@ class Rig:
     """A project, wheels, and a cache of its own, in one folder."""
 
     root: Path
-    owner: str | None = None
+    owner: str = ME
     python: str = sys.executable
 
     @property
@@ -130,6 +130,14 @@ def truncate(path: Path) -> None:
     os.truncate(path, 1)
 
 
+def begin_environment(rig: Rig) -> None:
+    """As uv leaves it when it is killed before the interpreter is there."""
+    shutil.rmtree(rig.folder / ".venv")
+    (rig.folder / ".venv/bin").mkdir(parents=True)
+    for name in ("CACHEDIR.TAG", ".gitignore"):
+        (rig.folder / ".venv" / name).touch()
+
+
 def relink(rig: Rig) -> None:
     python = rig.folder / ".venv/bin/python"
     python.unlink()
@@ -196,6 +204,10 @@ DAMAGES: dict[str, tuple[Callable[[Rig], object], list[tuple[str, str | None, st
             (".venv/beta", "1.0", None),
         ],
     ),
+    "an environment that was begun": (
+        begin_environment,
+        [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
+    ),
     "pyvenv.cfg and bin gone": (
         lambda rig: ((rig.folder / ".venv/pyvenv.cfg").unlink(), shutil.rmtree(rig.folder / ".venv/bin")),
         [(".venv", SYNCED, "without its pyvenv.cfg"), *BOTH],
@@ -219,11 +231,44 @@ def test_damage_is_named_by_check_mode_and_mended_by_the_next_run(
     assert listing(rig.root) == after
 
 
+def test_a_project_behind_a_link_is_mended_as_any(rig: Rig) -> None:
+    (rig.root / "link").symlink_to(rig.root)
+    linked = Rig(rig.root / "link")
+    break_interpreter(rig)
+    assert linked.found() == [(".venv", SYNCED, "with an interpreter that does not work"), *BOTH]
+    assert linked.found() == []
+    assert rig.found() == []
+
+
+def test_spaces_and_other_letters_in_a_path(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "déjà vu")
+    rig.make()
+    assert [name for name, _expected, _actual in rig.found()][:3] == ["pyproject.toml", "uv.lock", ".venv"]
+    truncate(rig.site / "beta.py")
+    assert rig.found(check_mode=True) == rig.found() == [(".venv/beta", "1.1", "1.1, with damage to 1 file")]
+    assert rig.found() == []
+
+
 def test_hashes_find_an_edit_of_the_same_size(rig: Rig) -> None:
     (rig.site / "beta.py").write_text("v = '9.9'\n")
     assert rig.found() == []
     assert rig.found(damage="hashes") == [(".venv/beta", "1.1", "1.1, with damage to 1 file")]
     assert (rig.site / "beta.py").read_text() == "v = '1.1'\n"
+
+
+def test_damage_is_mended_while_a_training_runs(rig: Rig) -> None:
+    """What `uv run` started holds uv's cache as long as it runs."""
+    environment = {**os.environ, "UV_CACHE_DIR": str(rig.root / "cache")}
+    script = "import pathlib, time; pathlib.Path('running').touch(); time.sleep(60)"
+    command = [str(UV), "run", "--frozen", "--offline", "--python", rig.python, "python", "-c", script]
+    with subprocess.Popen(command, cwd=rig.folder, env=environment, stderr=subprocess.DEVNULL) as training:
+        while not (rig.folder / "running").exists():
+            assert training.poll() is None
+            time.sleep(0.05)
+        truncate(rig.site / "beta.py")
+        assert rig.found() == [(".venv/beta", "1.1", "1.1, with damage to 1 file")]
+        assert training.poll() is None
+        training.terminate()
 
 
 def test_extras_and_groups(rig: Rig) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pwd
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from ansible_collections.mlrig.workstation.plugins.module_utils._uv_project impo
 from ansible_collections.mlrig.workstation.plugins.module_utils._uv_request import parse_projects
 
 PYPROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["alpha"]\n'
+ME = pwd.getpwuid(os.geteuid()).pw_name
 Key = tuple[str, ...]
 
 
@@ -87,13 +90,14 @@ class FakeUv:
     """A project and a uv that knows no more than its answers. calls: what it was asked.
 
     answers: by how a call begins, of several that fit the longest; a call ends with an end of line. acts: what is done
-    before an answer, in the same way.
+    before an answer, in the same way. version: whether it works at all, which is asked first and is in no calls.
     """
 
     folder: Path
     answers: dict[str, Output] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     acts: dict[str, Any] = field(default_factory=dict)
+    version: Output = field(default_factory=lambda: Output(0, "uv 0.13.8\n"))
 
     @property
     def program(self) -> str:
@@ -135,6 +139,8 @@ class FakeUv:
 
     def run(self, *command: str) -> Output:
         call = " ".join(command).replace(f"{self.program} ", "")
+        if call == "--version":
+            return self.version
         self.calls.append(call)
         for begin, act in list(self.acts.items()):
             if f"{call}\n".startswith(begin):
@@ -157,7 +163,7 @@ class FakeUv:
         install(environment, "alpha", "1.0", {"alpha/__init__.py": "x = 1\n"})
 
     def converge(self, *, check_mode: bool = False, damage: str = "sizes", **entry: Any) -> Settings:
-        projects = parse_projects([{"path": str(self.folder), **entry}], {})
+        projects = parse_projects([{"path": str(self.folder), "owner": ME, **entry}], {})
         return converge(
             lambda: make_plan(projects, self.program, damage, check_mode=check_mode, make_runner=self.runner),
             check_mode=check_mode,

@@ -118,6 +118,17 @@ def test_several_users_and_projects(role, hosts):
         assert host.file("/srv/cache/ada/uv").user == "ada"
 
 
+def test_a_link_in_a_cache_gives_no_folder_of_root_away(role, hosts):
+    host = hosts["debian13"]
+    host.check_output("mkdir /srv/roots; mv /srv/cache/rig /srv/kept; ln -s /srv/roots /srv/cache/rig")
+    run = role.run("--limit", "debian13")
+    found = host.file("/srv/roots")
+    assert (found.user, found.mode) == ("root", 0o755)
+    assert run.code != 0
+    assert "/srv/cache/rig already exists as a link" in run.errors
+    host.check_output("rm /srv/cache/rig; mv /srv/kept /srv/cache/rig; rmdir /srv/roots")
+
+
 def test_another_program_of_that_name_stays(role, hosts):
     host = hosts["debian13"]
     host.check_output("printf '#!/bin/sh\\necho mine\\n' > /usr/local/bin/gpustat; chmod +x /usr/local/bin/gpustat")
