@@ -374,6 +374,26 @@ def test_the_journal_has_a_line(open_host: Host) -> None:
     assert (entry["SYSLOG_IDENTIFIER"], entry["MLRIG_RUN"], entry["PRIORITY"]) == ("mlrig", "j", "6")
 
 
+def test_a_very_long_command(open_host: Host) -> None:
+    """With more words than one argument of a program, or one message to the journal, can hold."""
+    runs = Runs(open_host)
+    open_host.path("/run/systemd/system").mkdir(parents=True)
+    for name in ("busctl", "systemd-inhibit"):
+        runs.program(f"/bin/{name}", "#!/bin/sh\necho not here >&2\nexit 1\n")
+    runs.environment["PATH"] = f"{open_host.path('/bin')}:{os.environ['PATH']}"
+    path = open_host.path("/run/systemd/journal/socket")
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(path))
+        journal.settimeout(PATIENCE)
+        done = runs.run("--name", "l", "--", "sh", "-c", "echo $#", *["x" * 1000] * 300)
+        assert (done.returncode, done.stdout) == (0, "299\n")
+        assert "mlrig: the run has no scope of its own: systemd makes no scope: not here\n" in done.stderr
+        entry = dict(line.split("=", 1) for line in journal.recv(1 << 20).decode().splitlines())
+    assert entry["MLRIG_COMMAND"].startswith(f"{shutil.which('sh')} -c 'echo $#' xxx")
+    assert entry["MESSAGE"].endswith("xxx...")
+
+
 two_cpus = pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="CPUs 0 and 1 must be there")
 AFFINITY = "import os; print(sorted(os.sched_getaffinity(0)), os.environ.get('MLRIG_LOADER_CPUS'), flush=True)"
 

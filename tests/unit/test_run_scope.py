@@ -58,6 +58,16 @@ def test_a_scope(monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None]
     assert next(moves, "waited for") == "waited for"
 
 
+def test_a_long_command_has_a_short_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, as systemd writes it to a file of lines; UTF-8, as D-Bus takes nothing else; no longer than words."""
+    monkeypatch.setattr(_run_scope, "describe", lambda pid: RunProcess(pid, "ada", "mlrig", "mlrig-run-a.scope"))
+    commands = Commands(Output(0))
+    enter_scope("a", "Training run: first\n[Scope]\n\udcff" + "x" * 200000, commands)
+    [asked] = commands.asked
+    description = asked[asked.index("Description") + 2]
+    assert description == "Training run: first [Scope] ?" + "x" * 168 + "..."
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
