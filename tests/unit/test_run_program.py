@@ -215,11 +215,12 @@ def test_gpus_and_environment(rig: GpuHost, runs: Runs) -> None:
     done = runs.run("sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER $NCCL_P2P_DISABLE")
     assert done.stdout == f"{rig.uuid(0)},{rig.uuid(1)} PCI_BUS_ID 1\n"
     assert "GPU 0 (NVIDIA GeForce RTX 3090), GPU 1 (NVIDIA GeForce RTX 3090); CPUs " in done.stderr
-    for text, slots in (("1", [1]), ("", []), ("GPU-", None)):
+    for text, slots in (("1", [1]), ("", []), ("-1", []), ("GPU-", None), ("7", None)):
         runs.environment["CUDA_VISIBLE_DEVICES"] = text
         done = runs.run("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
         if slots is None:
             assert done.returncode == 125
+            assert done.stderr.startswith("mlrig: CUDA_VISIBLE_DEVICES")
         else:
             assert done.stdout == ",".join(rig.uuid(slot) for slot in slots) + "\n"
     assert runs.run("--gpus", "0", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES").stdout == f"{rig.uuid(0)}\n"
