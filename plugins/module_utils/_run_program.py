@@ -33,6 +33,8 @@ _START = 128  # bytes of a file, in which a program for a machine has a zero
 
 def run(options: argparse.Namespace) -> int:
     """Does not return where the command was started. Raises RunError where it was not."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C means the command, also while it is prepared
     try:
         plan = make_plan(options, Holds(dry_run=options.dry_run), os.environ)
         if options.dry_run:
@@ -68,11 +70,11 @@ def _start(plan: RunPlan, options: argparse.Namespace) -> NoReturn:
     root: Path = options.root
     for note in plan.notes:
         _say(note)
+    unit = _enter_scope(plan, root)  # the name may be taken: so before anything is changed
     if options.snapshot is not None:
         _say(f"snapshot {snapshot(options.snapshot, root, run_command)}: {options.snapshot}")
     for note in _check_settings(plan, root, dry_run=False):
         _say(note)
-    unit = _enter_scope(plan, root)
     run_id = str(uuid.uuid4())
     problem = Guard(unit, f"{_MARK}={run_id}", plan.loaders, _inhibitors(plan, root)).start()
     if problem is not None:

@@ -150,6 +150,18 @@ def test_ctrl_c_reaches_the_command(runs: Runs, program: str, code: int) -> None
     assert process.wait(PATIENCE) == code
 
 
+def test_ctrl_c_before_the_command_starts(runs: Runs) -> None:
+    runs.host.path("/run/systemd/system").mkdir(parents=True)
+    runs.program("/bin/busctl", f"#!/bin/sh\n: > {runs.host.root}/asked\nexec sleep 60\n")
+    runs.environment["PATH"] = f"{runs.host.path('/bin')}:{os.environ['PATH']}"
+    process = runs.start("--", "echo", "started")
+    wait_until(runs.host.path("/asked").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (-signal.SIGINT, "")
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
@@ -261,7 +273,7 @@ def test_one_after_another_finds_its_gpus_free(rig: GpuHost, runs: Runs) -> None
     assert not is_running(left)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Signals) -> None:
     """Neither what it has started, in whatever session, nor a GPU that is held, nor a file."""
     before = rig.host.texts()
@@ -356,7 +368,8 @@ def test_a_name_that_another_run_has(runs: Runs) -> None:
     complaint = "Call failed: Unit mlrig-run-a.scope was already loaded or has a fragment file."
     runs.program("/bin/busctl", f"#!/bin/sh\necho {complaint} >&2\nexit 1\n")
     runs.environment["PATH"] = f"{runs.host.path('/bin')}:{os.environ['PATH']}"
-    done = runs.run("--name", "a", "--", "echo", "started")
+    # The snapshot would be refused as well, but comes after: no run that is refused for its name has taken one.
+    done = runs.run("--name", "a", "--snapshot", " ", "--", "echo", "started")
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.splitlines()[-1] == "mlrig: --name: a run of the name a is going on, in mlrig-run-a.scope"
 
