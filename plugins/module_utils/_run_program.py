@@ -92,7 +92,7 @@ def _enter_scope(plan: RunPlan, root: Path) -> str | None:
         _say("this host does not run systemd: the run has no scope, and nothing keeps the machine from sleep")
         return None
     try:
-        enter_scope(plan.name, f"Training run: {shlex.join(plan.command)}", run_command)
+        enter_scope(plan.name, f"Training run: {shlex.join(plan.command)}", run_command, root)
     except RequestError:
         raise
     except SettingsError as error:

@@ -19,6 +19,7 @@ from ._settings import RequestError, SettingsError
 _BOOTED = "run/systemd/system"
 _JOURNAL = "run/systemd/journal/socket"
 _LINGER = "var/lib/systemd/linger"
+_USER_BUS = "run/user/{}/bus"
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _PATIENCE = 5.0
 _PAUSE = 0.01
@@ -35,7 +36,7 @@ def unit_of(name: str) -> str:
     return f"{PREFIX}{name}.scope"
 
 
-def enter_scope(name: str, description: str, run: Runner) -> None:
+def enter_scope(name: str, description: str, run: Runner, root: Path = Path("/")) -> None:
     """Moves this process into a scope: of the system for root, else of the user's own manager.
 
     systemd-run would do the same and then start the command itself; so what fails is known before anything starts.
@@ -52,7 +53,7 @@ def enter_scope(name: str, description: str, run: Runner) -> None:
     )
     said = run(
         "busctl",
-        "--system" if os.geteuid() == 0 else "--user",
+        _bus(root),
         "call",
         *_MANAGER,
         "StartTransientUnit",
@@ -68,6 +69,15 @@ def enter_scope(name: str, description: str, run: Runner) -> None:
     if said.code:
         raise SettingsError(f"systemd makes no scope: {said.text.strip()}")
     _wait_for(unit)
+
+
+def _bus(root: Path) -> str:
+    """A user's by its place: cron, sudo and su leave out of the environment where it is, or have another user's."""
+    user = os.geteuid()
+    if user == 0:
+        return "--system"
+    bus = root / _USER_BUS.format(user)
+    return f"--address=unix:path={bus}" if bus.exists() else "--user"
 
 
 def _wait_for(unit: str) -> None:

@@ -42,15 +42,20 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda number: monkeypatch.setattr(os, "geteuid", lambda: number)
 
 
-@pytest.mark.parametrize(("user", "bus"), [(0, "--system"), (1000, "--user")])
-def test_a_scope(monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None], user: int, bus: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "bus"), [(0, "--system"), (1000, "--address=unix:path={root}/run/user/1000/bus"), (1001, "--user")]
+)
+def test_a_scope(
+    host: Host, monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None], user: int, bus: str
+) -> None:
     as_user(user)
+    host.write_all({"/run/user/0/bus": "", "/run/user/1000/bus": ""})
     moves = iter(["session-1.scope", None, "mlrig-run-a.scope"])
     monkeypatch.setattr(_run_scope, "describe", lambda pid: RunProcess(pid, "ada", "mlrig", next(moves)))
     commands = Commands(Output(0, 'o "/org/freedesktop/systemd1/job/1"\n'))
-    enter_scope("a", "Training run: true", commands)
+    enter_scope("a", "Training run: true", commands, host.root)
     [asked] = commands.asked
-    assert asked[:2] == ("busctl", bus)
+    assert asked[:2] == ("busctl", bus.format(root=host.root))
     words = " ".join(asked)
     assert " StartTransientUnit ssa(sv)a(sa(sv)) mlrig-run-a.scope fail 6 Description s Training run: true " in words
     assert f" PIDs au 1 {os.getpid()} " in words
