@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -291,6 +292,45 @@ def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Sign
     assert runs.run("--gpus", "all", "true").returncode == 0
     assert not [each for each in Path("/proc").glob("[0-9]*") if run_id in environment_of(each)]
     assert rig.host.texts() == before
+
+
+def within(runs: Runs, *arguments: str) -> str:
+    """For a shell: a run, of another process of the same host."""
+    return shlex.join([sys.executable, "-c", MLRIG, str(runs.host.root), "run", *arguments])
+
+
+def test_a_run_within_a_run_is_a_part_of_it(rig: GpuHost, runs: Runs) -> None:
+    """It has the GPUs that the outer one holds and no more, and its end is not that of the outer one."""
+    inner = within(runs, "--gpus", "0", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exit 3")
+    looked = within(runs, "--dry-run", "--gpus", "0", "--", "true")
+    innermost = within(runs, "--", *shlex.split(within(runs, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")))
+    others = within(runs, "--gpus", "1", "--", "true")
+    other = runs.start("--gpus", "1", "--", *WAITING)
+    line_of(other)
+    script = f"{inner}; echo $?; {innermost}; {looked} >/dev/null; echo $?; {others}; echo $?"
+    done = runs.run("--gpus", "0", "--", "sh", "-c", script)
+    assert done.stdout.split() == [rig.uuid(0), "3", rig.uuid(0), "0", "125"]
+    assert f"GPU 1 (NVIDIA GeForce RTX 3090) is held by sh (process {other.pid}, user " in done.stderr
+    # whoever is in no run, is not let in by one
+    holding = runs.start("--gpus", "0", "--", *WAITING)
+    line_of(holding)
+    assert runs.run("--gpus", "0", "--", "true").returncode == 125
+
+
+def test_a_run_within_a_run_ends_with_it(runs: Runs) -> None:
+    inner = within(runs, "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!; wait")
+    process = runs.start("--", "sh", "-c", f"{inner}; true")
+    left = int(line_of(process))
+    process.kill()
+    wait_until(lambda: not is_running(left))
+
+
+def test_what_a_run_within_a_run_leaves_is_ended_with_the_inner_one(runs: Runs) -> None:
+    inner = within(runs, "--", "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!")
+    process = runs.start("--", "sh", "-c", f"sleep 600 >/dev/null 2>&1 & echo $!; {inner}; read line")
+    outers, inners = int(line_of(process)), int(line_of(process))
+    wait_until(lambda: not is_running(inners))
+    assert is_running(outers)
 
 
 def test_a_killed_guard_frees_no_gpu(rig: GpuHost, runs: Runs) -> None:

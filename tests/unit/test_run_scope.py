@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import signal
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils import _run_scope, _run_settings
+from ansible_collections.mlrig.workstation.plugins.module_utils import _run_program, _run_scope, _run_settings
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
+from ansible_collections.mlrig.workstation.plugins.module_utils._program import main
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_processes import RunProcess
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_scope import ends_with_session, enter_scope
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_settings import check_settings, snapshot
@@ -101,6 +104,20 @@ def test_a_users_scope_ends_with_the_session(host: Host, as_user: Callable[[int]
     as_user(0)
     host.path("/var/lib/systemd/linger/nobody").unlink()
     assert not ends_with_session(host.root)
+
+
+@pytest.mark.parametrize(("ids", "unit"), [("one/two", "mlrig-run-outer.scope"), ("", "mlrig-run-inner.scope")])
+def test_a_run_within_a_run_has_its_scope(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ids: str, unit: str
+) -> None:
+    """Not where nothing of the outer run's environment is left, as under sudo."""
+    host.path("/run/systemd/system").mkdir(parents=True)
+    monkeypatch.setenv("MLRIG_RUN_ID", ids)
+    monkeypatch.setattr(_run_program, "describe", lambda pid: RunProcess(pid, "ada", "sh", "mlrig-run-outer.scope"))
+    monkeypatch.setattr(signal, "getsignal", lambda _number: signal.SIG_IGN)  # ctrl-C stays pytest's
+    arguments = ["run", "--dry-run", "--json", "--gpus", "none", "--name", "inner", "--", "true"]
+    assert main(arguments, root=host.root) == 0
+    assert json.loads(capsys.readouterr().out)["unit"] == unit
 
 
 @pytest.fixture
