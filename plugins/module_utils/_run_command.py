@@ -64,13 +64,13 @@ def complete(command: Sequence[str], path: str) -> tuple[str, ...]:
     if not command:
         raise RunError("there is no COMMAND to run: mlrig run [options] -- COMMAND")
     first = command[0]
-    script = first.endswith(".py") and Path(first).is_file() and not os.access(first, os.X_OK)
-    if first == "-m" or script:
+    found = shutil.which(first, path=path)
+    is_script = first.endswith(".py") and Path(first).is_file() and (found is None or not os.access(first, os.X_OK))
+    if first == "-m" or is_script:
         python = shutil.which("python", path=path) or shutil.which("python3", path=path)
         if python is None:
             raise RunError(f"{first} takes python, which is not on PATH", NOT_FOUND)
         return (python, *command)
-    found = shutil.which(first, path=path)
     if found is not None:
         return (found, *command[1:])
     if os.path.lexists(first) and "/" in first:

@@ -31,13 +31,13 @@ _PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Guard:
-    """unit, mark: see `find_processes`. loaders: the CPUs of data loaders by those of the process that starts them.
+    """unit, run_id: see `find_processes`. loaders: the CPUs of data loaders by those of the process that starts them.
 
     inhibitors: commands that keep the machine awake for as long as they can read; the first that can do it is taken.
     """
 
     unit: str | None
-    mark: str
+    run_id: str
     loaders: Mapping[frozenset[int], frozenset[int]] = field(default_factory=dict)
     inhibitors: Sequence[Sequence[str]] = ()
 
@@ -88,7 +88,7 @@ class Guard:
                 break
 
     def _move_loaders(self) -> None:
-        for pid in find_processes(self.unit, self.mark, _LOADER):
+        for pid in find_processes(self.unit, self.run_id, _LOADER):
             with suppress(OSError):
                 for thread in (int(folder.name) for folder in (PROC / str(pid) / "task").iterdir()):
                     cpus = self.loaders.get(frozenset(os.sched_getaffinity(thread)))
@@ -99,7 +99,7 @@ class Guard:
         """Whether nothing of the run is left."""
         deadline = time.monotonic() + patience
         told: set[int] = set()
-        while rest := set(find_processes(self.unit, self.mark)) - {os.getpid()}:
+        while rest := set(find_processes(self.unit, self.run_id)) - {os.getpid()}:
             if time.monotonic() > deadline:
                 return False
             for pid in rest - told if kind is not None else ():

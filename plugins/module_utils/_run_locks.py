@@ -12,9 +12,11 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from ._run_processes import PROC, RunProcess, describe
+from ._run_processes import PROC, RunProcess, describe, read_ids
 
 # What an ended run leaves is ended within this time, see _run_guard.
 _PATIENCE = 20.0
@@ -22,10 +24,14 @@ _PAUSE = 0.05
 
 
 class Holds:
-    """What this run holds. dry_run: nothing is held, only what others hold is seen."""
+    """What this run holds. dry_run: nothing is held, only what others hold is seen.
 
-    def __init__(self, *, dry_run: bool = False) -> None:
+    within: the ids of the runs that this one is a part of; what they hold, it has.
+    """
+
+    def __init__(self, *, dry_run: bool = False, within: Sequence[str] = ()) -> None:
         self._dry_run = dry_run
+        self._within = frozenset(within)
         self._descriptors: list[int] = []
 
     def take(self, file: Path) -> bool:
@@ -45,6 +51,8 @@ class Holds:
             os.close(self._descriptors.pop())
 
     def _try(self, file: Path) -> bool:
+        if self._is_of_outer(file):
+            return True
         if self._dry_run:
             return not is_held(file)
         descriptor = os.open(file, os.O_RDONLY)
@@ -56,6 +64,13 @@ class Holds:
         fcntl.fcntl(descriptor, fcntl.F_SETFD, 0)  # not closed by exec
         self._descriptors.append(descriptor)
         return True
+
+    def _is_of_outer(self, file: Path) -> bool:
+        for pid in _takers(file) if self._within else ():
+            with suppress(OSError):  # it has ended, or is another user's
+                if not self._within.isdisjoint(read_ids(pid)):
+                    return True
+        return False
 
 
 def is_held(file: Path) -> bool:

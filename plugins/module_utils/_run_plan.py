@@ -20,7 +20,7 @@ from ._nvml import NO_HARDWARE
 from ._run_command import Machines, complete, is_python_program, through_torchrun
 from ._run_cpus import Seat, merge, parse_ccd, place
 from ._run_environment import add_seats, make_environment
-from ._run_gpus import GpuWish, RunGpu, choose, parse_wish, read_gpus
+from ._run_gpus import GpuWish, RunGpu, choose, parse_wish, read_gpus, read_silent
 from ._run_locks import Holds
 from ._settings import InputError, RequestError
 
@@ -75,7 +75,7 @@ def make_plan(options: argparse.Namespace, holds: Holds, environment: Mapping[st
     path = environment.get("PATH", os.defpath)
     name = _parse_name(options.name)
     # Whoever has chosen in the way of CUDA need not say it again.
-    wish = parse_wish(environment.get(VISIBLE) if options.gpus is None else options.gpus)
+    wish = parse_wish(environment.get(VISIBLE), VISIBLE) if options.gpus is None else parse_wish(options.gpus)
     ccd = parse_ccd(options.ccd)
     machines = Machines(options.nnodes, options.node_rank, options.rdzv_endpoint)
     machines.check()
@@ -121,16 +121,16 @@ def _find_gpus(wish: GpuWish, holds: Holds, root: Path) -> tuple[tuple[RunGpu, .
         return None, nothing
     if not facts["available"]:
         raise RequestError(f"no GPU can be used: {facts['reason']}; --gpus none runs without")
-    gpus = read_gpus(facts["gpus"], root)
+    gpus, silent = read_gpus(facts["gpus"], root), read_silent(facts["gpus"])
     if not gpus:
         raise RequestError("no GPU of this host answers; --gpus none runs without")
-    return choose(gpus, wish, holds), facts
+    return choose(gpus, wish, holds, silent), facts
 
 
 def _warn(gpus: tuple[RunGpu, ...] | None, facts: Mapping[str, Any]) -> list[str]:
     if gpus is None:
         return ["this host has no NVIDIA GPU: the run has CPUs only"]
-    silent = [f"GPU {gpu['index']} does not answer: {gpu['error']}" for gpu in facts["gpus"] if gpu["error"]]
+    silent = read_silent(facts["gpus"])
     used = [f"{gpu} is used by {', '.join(gpu.users)} too" for gpu in gpus if gpu.users]
     divided = [f"{gpu} is divided (MIG): CUDA takes its first part only" for gpu in gpus if gpu.divided]
     unknown = [f"{gpu} cannot be reserved, as /sys does not show it" for gpu in gpus if not gpu.file.exists()]

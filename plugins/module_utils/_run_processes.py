@@ -13,6 +13,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PREFIX = "mlrig-run-"
+# In the environment of a run: its id, and before it those of the runs that it is a part of.
+ID = "MLRIG_RUN_ID"
 # A process that has ended, and whose parent has not asked yet how.
 _ENDED = ("Z", "X")
 
@@ -52,13 +54,13 @@ def name_user(number: int) -> str:
         return str(number)
 
 
-def find_processes(unit: str | None, mark: str, name: str | None = None) -> Iterator[int]:
-    """unit: their scope. mark: a line of their environment, `NAME=value`. name: only those of this name."""
+def find_processes(unit: str | None, run_id: str, name: str | None = None) -> Iterator[int]:
+    """unit: their scope. run_id: of the run that they are of, or a part of. name: only those of this name."""
     for folder in PROC.glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
             if name not in (None, _name(folder)) or not _is_running(folder):
                 continue
-            if (unit is not None and _unit(folder) == unit) or _has(folder, mark):
+            if (unit is not None and _unit(folder) == unit) or run_id in read_ids(int(folder.name)):
                 yield int(folder.name)
 
 
@@ -77,5 +79,7 @@ def _unit(folder: Path) -> str | None:
     return next((leaf for leaf in leaves if leaf.startswith(PREFIX)), None)
 
 
-def _has(folder: Path, mark: str) -> bool:
-    return mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+def read_ids(pid: int) -> list[str]:
+    """Of the run that a process is of, and of those that this is a part of. Raises OSError."""
+    lines = (PROC / str(pid) / "environ").read_bytes().decode(errors="replace").split("\0")
+    return next((line.removeprefix(f"{ID}=").split("/") for line in lines if line.startswith(f"{ID}=")), [])

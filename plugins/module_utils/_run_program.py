@@ -23,18 +23,20 @@ from ._run_guard import Guard
 from ._run_inhibitor import inhibiting
 from ._run_locks import Holds
 from ._run_plan import RunPlan, make_plan
+from ._run_processes import ID, describe
 from ._run_scope import ends_with_session, enter_scope, has_systemd, unit_of, write_journal
 from ._run_settings import AS_ROOT, check_settings, snapshot
 from ._settings import RequestError, SettingsError
 
-_MARK = "MLRIG_RUN_ID"
 _START = 128  # bytes of a file, in which a program for a machine has a zero
 
 
 def run(options: argparse.Namespace) -> int:
     """Does not return where the command was started. Raises RunError where it was not."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C means the command, also while it is prepared
     try:
-        plan = make_plan(options, Holds(dry_run=options.dry_run), os.environ)
+        plan = make_plan(options, Holds(dry_run=options.dry_run, within=_outer_ids()), os.environ)
         if options.dry_run:
             return _describe(plan, options)
         _start(plan, options)
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _describe(plan: RunPlan, options: argparse.Namespace) -> int:
     notes = [*plan.notes, *_check_settings(plan, options.root, dry_run=True)]
-    unit = unit_of(plan.name) if has_systemd(options.root) else None
+    unit = _outer_unit() or (unit_of(plan.name) if has_systemd(options.root) else None)
     if options.json:
         document = {**plan.as_dict(), "unit": unit, "snapshot": options.snapshot, "notes": notes}
         sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
@@ -68,20 +70,35 @@ def _start(plan: RunPlan, options: argparse.Namespace) -> NoReturn:
     root: Path = options.root
     for note in plan.notes:
         _say(note)
+    outer = _outer_unit()
+    unit = outer or _enter_scope(plan, root)  # the name may be taken: so before anything is changed
     if options.snapshot is not None:
         _say(f"snapshot {snapshot(options.snapshot, root, run_command)}: {options.snapshot}")
     for note in _check_settings(plan, root, dry_run=False):
         _say(note)
-    unit = _enter_scope(plan, root)
     run_id = str(uuid.uuid4())
-    problem = Guard(unit, f"{_MARK}={run_id}", plan.loaders, _inhibitors(plan, root)).start()
+    # The outer run's scope is not for the guard of a part of it to empty, and it keeps the machine awake already.
+    guard = Guard(None, run_id, plan.loaders) if outer else Guard(unit, run_id, plan.loaders, _inhibitors(plan, root))
+    problem = guard.start()
     if problem is not None:
         _say(problem)
     said = f"{plan}; {unit or 'no scope'}"
     _say(said)
     write_journal(root, f"{said}; {shlex.join(plan.command)}", _fields(plan, unit))
     os.sched_setaffinity(0, plan.cpus)
-    _become(plan, {**os.environ, **plan.environment, "MLRIG_RUN": plan.name, _MARK: run_id})
+    ids = "/".join([*_outer_ids(), run_id])
+    _become(plan, {**os.environ, **plan.environment, "MLRIG_RUN": plan.name, ID: ids})
+
+
+def _outer_ids() -> list[str]:
+    """Of the runs that this one is a part of, the first one first."""
+    return [each for each in os.environ.get(ID, "").split("/") if each]
+
+
+def _outer_unit() -> str | None:
+    """The scope of the run that this one is a part of; what sudo starts is none, and its scope not the user's."""
+    me = describe(os.getpid()) if _outer_ids() else None
+    return me.unit if me is not None else None
 
 
 def _enter_scope(plan: RunPlan, root: Path) -> str | None:
@@ -90,7 +107,7 @@ def _enter_scope(plan: RunPlan, root: Path) -> str | None:
         _say("this host does not run systemd: the run has no scope, and nothing keeps the machine from sleep")
         return None
     try:
-        enter_scope(plan.name, f"Training run: {shlex.join(plan.command)}", run_command)
+        enter_scope(plan.name, f"Training run: {shlex.join(plan.command)}", run_command, root)
     except RequestError:
         raise
     except SettingsError as error:

@@ -19,9 +19,13 @@ from ._settings import RequestError, SettingsError
 _BOOTED = "run/systemd/system"
 _JOURNAL = "run/systemd/journal/socket"
 _LINGER = "var/lib/systemd/linger"
+_USER_BUS = "run/user/{}/bus"
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _PATIENCE = 5.0
 _PAUSE = 0.01
+# A command may be megabytes: more than an argument of a program, or a message to the journal, can be.
+_DESCRIPTION_LENGTH = 200
+_FIELD_LENGTH = 16384
 
 
 def has_systemd(root: Path) -> bool:
@@ -32,7 +36,7 @@ def unit_of(name: str) -> str:
     return f"{PREFIX}{name}.scope"
 
 
-def enter_scope(name: str, description: str, run: Runner) -> None:
+def enter_scope(name: str, description: str, run: Runner, root: Path = Path("/")) -> None:
     """Moves this process into a scope: of the system for root, else of the user's own manager.
 
     systemd-run would do the same and then start the command itself; so what fails is known before anything starts.
@@ -40,7 +44,7 @@ def enter_scope(name: str, description: str, run: Runner) -> None:
     """
     unit = unit_of(name)
     properties = (
-        ("Description", "s", description),
+        ("Description", "s", _shorten(description, _DESCRIPTION_LENGTH)),
         ("PIDs", "au", "1", str(os.getpid())),
         ("CollectMode", "s", "inactive-or-failed"),
         ("CPUAccounting", "b", "true"),
@@ -49,7 +53,7 @@ def enter_scope(name: str, description: str, run: Runner) -> None:
     )
     said = run(
         "busctl",
-        "--system" if os.geteuid() == 0 else "--user",
+        _bus(root),
         "call",
         *_MANAGER,
         "StartTransientUnit",
@@ -65,6 +69,15 @@ def enter_scope(name: str, description: str, run: Runner) -> None:
     if said.code:
         raise SettingsError(f"systemd makes no scope: {said.text.strip()}")
     _wait_for(unit)
+
+
+def _bus(root: Path) -> str:
+    """A user's by its place: cron, sudo and su leave out of the environment where it is, or have another user's."""
+    user = os.geteuid()
+    if user == 0:
+        return "--system"
+    bus = root / _USER_BUS.format(user)
+    return f"--address=unix:path={bus}" if bus.exists() else "--user"
 
 
 def _wait_for(unit: str) -> None:
@@ -85,6 +98,12 @@ def ends_with_session(root: Path) -> bool:
 def write_journal(root: Path, message: str, fields: Mapping[str, str]) -> None:
     """Straight into the journal's socket (systemd.io/JOURNAL_NATIVE_PROTOCOL); without one nothing is written."""
     entry = {"MESSAGE": message, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "mlrig", **fields}
-    lines = [f"{name}={' '.join(value.splitlines())}\n" for name, value in entry.items()]
+    lines = [f"{name}={_shorten(value, _FIELD_LENGTH)}\n" for name, value in entry.items()]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto("".join(lines).encode(errors="surrogateescape"), str(root / _JOURNAL))
+        sender.sendto("".join(lines).encode(), str(root / _JOURNAL))
+
+
+def _shorten(text: str, length: int) -> str:
+    """One line of valid UTF-8: systemd writes it into a file of lines, and D-Bus takes nothing else."""
+    line = " ".join(text.splitlines()).encode(errors="replace").decode()
+    return line if len(line) <= length else f"{line[: length - 3]}..."

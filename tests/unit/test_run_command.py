@@ -73,6 +73,7 @@ COMPLETED = [
     ("train.py --lr 1", "{root}/bin/python3 train.py --lr 1"),
     ("./train.py", "{root}/bin/python3 ./train.py"),
     ("./run.py", "./run.py"),
+    ("run.py", "{root}/bin/python3 run.py"),
     ("-m package --lr 1", "{root}/bin/python3 -m package --lr 1"),
 ]
 
@@ -103,6 +104,14 @@ def test_what_cannot_be_run(bin_folder: str, line: str, status: int, message: st
     with pytest.raises(RunError) as raised:
         complete(line.split(), bin_folder)
     assert (raised.value.status, str(raised.value)) == (status, message)
+
+
+def test_a_script_of_the_working_folder_and_one_on_path(host: Host, bin_folder: str) -> None:
+    """What is executable is looked for as shells do it; what is not can only be the file that is here."""
+    for name in ("run.py", "train.py"):
+        host.write(f"/bin/{name}", "#!/bin/sh\n").chmod(0o755)
+    assert complete(["run.py"], bin_folder) == (f"{bin_folder}/run.py",)
+    assert complete(["train.py"], bin_folder) == (f"{bin_folder}/python3", "train.py")
 
 
 @pytest.mark.parametrize("line", ["train.py", "-m package"])

@@ -14,7 +14,13 @@ import pytest
 from ansible_collections.mlrig.workstation.plugins.module_utils._gpu_facts import gather
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_cpus import Seat, merge, place
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_environment import add_seats, make_environment
-from ansible_collections.mlrig.workstation.plugins.module_utils._run_gpus import RunGpu, choose, parse_wish, read_gpus
+from ansible_collections.mlrig.workstation.plugins.module_utils._run_gpus import (
+    RunGpu,
+    choose,
+    parse_wish,
+    read_gpus,
+    read_silent,
+)
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_locks import Holds, find_holder
 from ansible_collections.mlrig.workstation.plugins.module_utils._settings import InputError, RequestError
 
@@ -152,6 +158,47 @@ def test_screens_everywhere(host: Host, monkeypatch: pytest.MonkeyPatch, held: H
     assert len(choose(gpus, parse_wish("0,1"), held)) == 2
 
 
+def test_a_card_with_a_screen_does_not_stand_in_for_one_that_vanished(
+    host: Host, monkeypatch: pytest.MonkeyPatch, held: Holds
+) -> None:
+    rig = GpuHost(host, monkeypatch)
+    rig.start("rtx-3090", "rtx-5090")
+    rig.simgpu("set", 0, "display_active", 1)
+    rig.simgpu("fail", 1, "nvmlDeviceGetHandleByIndex_v2", 15)
+    facts = gather(host.root)["gpus"]
+    gpus, silent = read_gpus(facts, host.root), read_silent(facts)
+    [lost] = silent
+    assert lost.startswith("GPU 1 does not answer: ")
+    with pytest.raises(RequestError) as raised:
+        choose(gpus, parse_wish(None), held, silent)
+    hint = "name those to train on with --gpus, such as 0"
+    assert str(raised.value) == f"every GPU that answers has a screen, and {lost}: {hint}"
+    with pytest.raises(RequestError) as raised:
+        choose(gpus, parse_wish("1"), held, silent)
+    assert str(raised.value).endswith(f"{rig.uuid(0)}, {lost}")
+    assert [gpu.index for gpu in choose(gpus, parse_wish("0"), held, silent)] == [0]
+
+
+class Order(Holds):
+    """Keeps in which order files were taken."""
+
+    def __init__(self) -> None:
+        super().__init__(dry_run=True)
+        self.taken: list[Path] = []
+
+    def take(self, file: Path) -> bool:
+        self.taken.append(file)
+        return super().take(file)
+
+
+@pytest.mark.parametrize("text", ["0,2", "2,0", "RTX 3090"])
+def test_two_runs_take_gpus_in_the_same_order(rig: GpuHost, text: str) -> None:
+    """Or each could take the one that the other needs as well, and neither would start."""
+    gpus, order = gpus_of(rig), Order()
+    choose(gpus, parse_wish(text), order)
+    assert order.taken == [gpus[0].file, gpus[2].file]
+
+
 def test_a_gpu_that_sysfs_does_not_show(rig: GpuHost, held: Holds) -> None:
     gpus = [replace(gpu, file=rig.host.path("/sys/nothing")) for gpu in gpus_of(rig)]
     assert len(choose(gpus, parse_wish("all"), held)) == 3
@@ -164,6 +211,7 @@ def test_a_gpu_that_sysfs_does_not_show(rig: GpuHost, held: Holds) -> None:
         ("any:0", "--gpus must have a number of GPUs after any:, such as any:2; got: 'any:0'"),
         ("0,", "--gpus.name must be a regular expression, to be found in the GPU's name; got: ''"),
         ("(", "--gpus.name must be a Python regular expression ("),
+        ("MIG-1", "--gpus must name whole GPUs, as a part of a divided one (MIG) cannot be held; got: 'MIG-1'"),
         ("GPU-1", "--gpus.uuid must be a GPU's UUID as nvidia-smi -L prints it, GPU-...; got: 'GPU-1'"),
     ],
 )

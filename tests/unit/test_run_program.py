@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -150,6 +151,18 @@ def test_ctrl_c_reaches_the_command(runs: Runs, program: str, code: int) -> None
     assert process.wait(PATIENCE) == code
 
 
+def test_ctrl_c_before_the_command_starts(runs: Runs) -> None:
+    runs.host.path("/run/systemd/system").mkdir(parents=True)
+    runs.program("/bin/busctl", f"#!/bin/sh\n: > {runs.host.root}/asked\nexec sleep 60\n")
+    runs.environment["PATH"] = f"{runs.host.path('/bin')}:{os.environ['PATH']}"
+    process = runs.start("--", "echo", "started")
+    wait_until(runs.host.path("/asked").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (-signal.SIGINT, "")
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
@@ -215,11 +228,12 @@ def test_gpus_and_environment(rig: GpuHost, runs: Runs) -> None:
     done = runs.run("sh", "-c", "echo $CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER $NCCL_P2P_DISABLE")
     assert done.stdout == f"{rig.uuid(0)},{rig.uuid(1)} PCI_BUS_ID 1\n"
     assert "GPU 0 (NVIDIA GeForce RTX 3090), GPU 1 (NVIDIA GeForce RTX 3090); CPUs " in done.stderr
-    for text, slots in (("1", [1]), ("", []), ("GPU-", None)):
+    for text, slots in (("1", [1]), ("", []), ("-1", []), ("GPU-", None), ("7", None)):
         runs.environment["CUDA_VISIBLE_DEVICES"] = text
         done = runs.run("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
         if slots is None:
             assert done.returncode == 125
+            assert done.stderr.startswith("mlrig: CUDA_VISIBLE_DEVICES")
         else:
             assert done.stdout == ",".join(rig.uuid(slot) for slot in slots) + "\n"
     assert runs.run("--gpus", "0", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES").stdout == f"{rig.uuid(0)}\n"
@@ -260,7 +274,7 @@ def test_one_after_another_finds_its_gpus_free(rig: GpuHost, runs: Runs) -> None
     assert not is_running(left)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Signals) -> None:
     """Neither what it has started, in whatever session, nor a GPU that is held, nor a file."""
     before = rig.host.texts()
@@ -278,6 +292,45 @@ def test_a_killed_run_leaves_nothing(rig: GpuHost, runs: Runs, kind: signal.Sign
     assert runs.run("--gpus", "all", "true").returncode == 0
     assert not [each for each in Path("/proc").glob("[0-9]*") if run_id in environment_of(each)]
     assert rig.host.texts() == before
+
+
+def within(runs: Runs, *arguments: str) -> str:
+    """For a shell: a run, of another process of the same host."""
+    return shlex.join([sys.executable, "-c", MLRIG, str(runs.host.root), "run", *arguments])
+
+
+def test_a_run_within_a_run_is_a_part_of_it(rig: GpuHost, runs: Runs) -> None:
+    """It has the GPUs that the outer one holds and no more, and its end is not that of the outer one."""
+    inner = within(runs, "--gpus", "0", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exit 3")
+    looked = within(runs, "--dry-run", "--gpus", "0", "--", "true")
+    innermost = within(runs, "--", *shlex.split(within(runs, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")))
+    others = within(runs, "--gpus", "1", "--", "true")
+    other = runs.start("--gpus", "1", "--", *WAITING)
+    line_of(other)
+    script = f"{inner}; echo $?; {innermost}; {looked} >/dev/null; echo $?; {others}; echo $?"
+    done = runs.run("--gpus", "0", "--", "sh", "-c", script)
+    assert done.stdout.split() == [rig.uuid(0), "3", rig.uuid(0), "0", "125"]
+    assert f"GPU 1 (NVIDIA GeForce RTX 3090) is held by sh (process {other.pid}, user " in done.stderr
+    # whoever is in no run, is not let in by one
+    holding = runs.start("--gpus", "0", "--", *WAITING)
+    line_of(holding)
+    assert runs.run("--gpus", "0", "--", "true").returncode == 125
+
+
+def test_a_run_within_a_run_ends_with_it(runs: Runs) -> None:
+    inner = within(runs, "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!; wait")
+    process = runs.start("--", "sh", "-c", f"{inner}; true")
+    left = int(line_of(process))
+    process.kill()
+    wait_until(lambda: not is_running(left))
+
+
+def test_what_a_run_within_a_run_leaves_is_ended_with_the_inner_one(runs: Runs) -> None:
+    inner = within(runs, "--", "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!")
+    process = runs.start("--", "sh", "-c", f"sleep 600 >/dev/null 2>&1 & echo $!; {inner}; read line")
+    outers, inners = int(line_of(process)), int(line_of(process))
+    wait_until(lambda: not is_running(inners))
+    assert is_running(outers)
 
 
 def test_a_killed_guard_frees_no_gpu(rig: GpuHost, runs: Runs) -> None:
@@ -355,7 +408,8 @@ def test_a_name_that_another_run_has(runs: Runs) -> None:
     complaint = "Call failed: Unit mlrig-run-a.scope was already loaded or has a fragment file."
     runs.program("/bin/busctl", f"#!/bin/sh\necho {complaint} >&2\nexit 1\n")
     runs.environment["PATH"] = f"{runs.host.path('/bin')}:{os.environ['PATH']}"
-    done = runs.run("--name", "a", "--", "echo", "started")
+    # The snapshot would be refused as well, but comes after: no run that is refused for its name has taken one.
+    done = runs.run("--name", "a", "--snapshot", " ", "--", "echo", "started")
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.splitlines()[-1] == "mlrig: --name: a run of the name a is going on, in mlrig-run-a.scope"
 
@@ -372,6 +426,26 @@ def test_the_journal_has_a_line(open_host: Host) -> None:
     assert entry["MESSAGE"].startswith("run j: no GPU; CPUs ")
     assert entry["MESSAGE"].endswith(f"; no scope; {shutil.which('echo')} 'two lines'")
     assert (entry["SYSLOG_IDENTIFIER"], entry["MLRIG_RUN"], entry["PRIORITY"]) == ("mlrig", "j", "6")
+
+
+def test_a_very_long_command(open_host: Host) -> None:
+    """With more words than one argument of a program, or one message to the journal, can hold."""
+    runs = Runs(open_host)
+    open_host.path("/run/systemd/system").mkdir(parents=True)
+    for name in ("busctl", "systemd-inhibit"):
+        runs.program(f"/bin/{name}", "#!/bin/sh\necho not here >&2\nexit 1\n")
+    runs.environment["PATH"] = f"{open_host.path('/bin')}:{os.environ['PATH']}"
+    path = open_host.path("/run/systemd/journal/socket")
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(path))
+        journal.settimeout(PATIENCE)
+        done = runs.run("--name", "l", "--", "sh", "-c", "echo $#", *["x" * 1000] * 300)
+        assert (done.returncode, done.stdout) == (0, "299\n")
+        assert "mlrig: the run has no scope of its own: systemd makes no scope: not here\n" in done.stderr
+        entry = dict(line.split("=", 1) for line in journal.recv(1 << 20).decode().splitlines())
+    assert entry["MLRIG_COMMAND"].startswith(f"{shutil.which('sh')} -c 'echo $#' xxx")
+    assert entry["MESSAGE"].endswith("xxx...")
 
 
 two_cpus = pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="CPUs 0 and 1 must be there")

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import signal
 from collections.abc import Callable
 
 import pytest
-from ansible_collections.mlrig.workstation.plugins.module_utils import _run_scope, _run_settings
+from ansible_collections.mlrig.workstation.plugins.module_utils import _run_program, _run_scope, _run_settings
 from ansible_collections.mlrig.workstation.plugins.module_utils._apt import Output
+from ansible_collections.mlrig.workstation.plugins.module_utils._program import main
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_processes import RunProcess
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_scope import ends_with_session, enter_scope
 from ansible_collections.mlrig.workstation.plugins.module_utils._run_settings import check_settings, snapshot
@@ -42,20 +45,35 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda number: monkeypatch.setattr(os, "geteuid", lambda: number)
 
 
-@pytest.mark.parametrize(("user", "bus"), [(0, "--system"), (1000, "--user")])
-def test_a_scope(monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None], user: int, bus: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "bus"), [(0, "--system"), (1000, "--address=unix:path={root}/run/user/1000/bus"), (1001, "--user")]
+)
+def test_a_scope(
+    host: Host, monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None], user: int, bus: str
+) -> None:
     as_user(user)
+    host.write_all({"/run/user/0/bus": "", "/run/user/1000/bus": ""})
     moves = iter(["session-1.scope", None, "mlrig-run-a.scope"])
     monkeypatch.setattr(_run_scope, "describe", lambda pid: RunProcess(pid, "ada", "mlrig", next(moves)))
     commands = Commands(Output(0, 'o "/org/freedesktop/systemd1/job/1"\n'))
-    enter_scope("a", "Training run: true", commands)
+    enter_scope("a", "Training run: true", commands, host.root)
     [asked] = commands.asked
-    assert asked[:2] == ("busctl", bus)
+    assert asked[:2] == ("busctl", bus.format(root=host.root))
     words = " ".join(asked)
     assert " StartTransientUnit ssa(sv)a(sa(sv)) mlrig-run-a.scope fail 6 Description s Training run: true " in words
     assert f" PIDs au 1 {os.getpid()} " in words
     assert asked[-1] == "0"
     assert next(moves, "waited for") == "waited for"
+
+
+def test_a_long_command_has_a_short_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, as systemd writes it to a file of lines; UTF-8, as D-Bus takes nothing else; no longer than words."""
+    monkeypatch.setattr(_run_scope, "describe", lambda pid: RunProcess(pid, "ada", "mlrig", "mlrig-run-a.scope"))
+    commands = Commands(Output(0))
+    enter_scope("a", "Training run: first\n[Scope]\n\udcff" + "x" * 200000, commands)
+    [asked] = commands.asked
+    description = asked[asked.index("Description") + 2]
+    assert description == "Training run: first [Scope] ?" + "x" * 168 + "..."
 
 
 @pytest.mark.parametrize(
@@ -86,6 +104,20 @@ def test_a_users_scope_ends_with_the_session(host: Host, as_user: Callable[[int]
     as_user(0)
     host.path("/var/lib/systemd/linger/nobody").unlink()
     assert not ends_with_session(host.root)
+
+
+@pytest.mark.parametrize(("ids", "unit"), [("one/two", "mlrig-run-outer.scope"), ("", "mlrig-run-inner.scope")])
+def test_a_run_within_a_run_has_its_scope(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ids: str, unit: str
+) -> None:
+    """Not where nothing of the outer run's environment is left, as under sudo."""
+    host.path("/run/systemd/system").mkdir(parents=True)
+    monkeypatch.setenv("MLRIG_RUN_ID", ids)
+    monkeypatch.setattr(_run_program, "describe", lambda pid: RunProcess(pid, "ada", "sh", "mlrig-run-outer.scope"))
+    monkeypatch.setattr(signal, "getsignal", lambda _number: signal.SIG_IGN)  # ctrl-C stays pytest's
+    arguments = ["run", "--dry-run", "--json", "--gpus", "none", "--name", "inner", "--", "true"]
+    assert main(arguments, root=host.root) == 0
+    assert json.loads(capsys.readouterr().out)["unit"] == unit
 
 
 @pytest.fixture

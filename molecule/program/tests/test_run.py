@@ -29,6 +29,13 @@ def test_a_run_has_a_scope_and_a_line_in_the_journal(host):
     assert line.endswith("/cat /proc/self/cgroup")
 
 
+def test_a_run_within_a_run_stays_in_its_scope(host):
+    inner = "mlrig run --gpus none --name inner -- cat /proc/self/cgroup"
+    said = host.check_output(f"mlrig run --gpus none --name outer -- {inner}")
+    assert said.endswith("/mlrig-run-outer.scope")
+    host.check_output(GONE.format(unit="mlrig-run-outer.scope"))
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [("true", 0), ("false", 1), ("sh -c 'exit 42'", 42), ("sh -c 'kill -INT $$'", 130), ("no-such-command", 127)],
