@@ -6,6 +6,7 @@ The tests go on from each other, in their order: what one leaves is what the nex
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_shells_know_the_caches(host):
     assert host.file("/srv/cache/rig/uv").is_directory
     assert host.file("/srv/cache/rig").mode == 0o700
     assert host.check_output("su --login root --command 'echo $HF_HOME'") == ""
+
+
+def test_a_users_run_has_a_scope_of_the_users_manager(host):
+    host.check_output("loginctl enable-linger rig")
+    place = host.check_output("sudo -u rig mlrig run --gpus none -- cat /proc/self/cgroup")
+    assert re.search(r"/user@[0-9]+\.service/.*/mlrig-run-[^/]+\.scope$", place), place
 
 
 def test_a_run_without_changes_costs_11_module_executions(role, hosts, executions):

@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -28,6 +29,7 @@ SSH_ARGUMENTS = (
 )
 SECONDS_TO_BOOT = 300
 SECONDS_TO_ANSWER = 20
+SECONDS_TO_GREET = 5
 SECONDS_TO_STOP = 90
 BLANK_GB = 4
 
@@ -106,7 +108,7 @@ class Machine:
         return time.monotonic() - started
 
     def _write_inventory(self) -> None:
-        host = {"ansible_host": "127.0.0.1", "ansible_port": self._port()}
+        host = {"ansible_host": "127.0.0.1", "ansible_port": self._forwarded_port()}
         inventory = {
             "all": {
                 "vars": {
@@ -122,15 +124,18 @@ class Machine:
         self.inventory.parent.mkdir(exist_ok=True)
         self.inventory.write_text(yaml.safe_dump(inventory, sort_keys=False))
 
-    def _port(self) -> int:
-        """The port of this machine that QEMU chose for the guest's sshd."""
+    def _forwarded_port(self) -> int:
+        """The port of this machine that QEMU has chosen for the guest's sshd."""
         table = monitor.execute(self.monitor, "human-monitor-command", **{"command-line": "info usernet"})
         rows: list[list[str]] = [line.split() for line in table.splitlines()]
         return next(int(row[3]) for row in rows if row and row[0] == "TCP[HOST_FORWARD]")
 
+    @property
+    def port(self) -> int:
+        return int(yaml.safe_load(self.inventory.read_text())["all"]["hosts"]["vm"]["ansible_port"])
+
     def ssh_command(self, *remote: str) -> list[str]:
-        port = str(yaml.safe_load(self.inventory.read_text())["all"]["hosts"]["vm"]["ansible_port"])
-        return ["ssh", *SSH_ARGUMENTS.split(), "-i", str(KEY), "-p", port, "rig@127.0.0.1", *remote]
+        return ["ssh", *SSH_ARGUMENTS.split(), "-i", str(KEY), "-p", str(self.port), "rig@127.0.0.1", *remote]
 
     def ssh(self, remote: str) -> str:
         """Run something there, and return what it printed."""
@@ -161,9 +166,15 @@ class Machine:
             timeout=timeout,
         )
 
+    def _is_greeted(self) -> bool:
+        """Whether sshd is there: QEMU takes every connection, and one to a system that is not up yet only waits."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), SECONDS_TO_GREET) as connection:
+            return connection.recv(4) == b"SSH-"
+        return False
+
     def _wait_for_boot(self) -> None:
         end = time.monotonic() + SECONDS_TO_BOOT
-        while self.boot_id() is None:
+        while not self._is_greeted() or self.boot_id() is None:
             if self.pid is None:
                 raise MachineError(f"QEMU has ended; the end of {self.serial_log}:\n{self.last_words()}")
             if time.monotonic() > end:
