@@ -65,7 +65,7 @@ vm-down: $(VENV) ## remove all virtual machines of this checkout; their images s
 	@trap '$(FORGET_CONNECTIONS)' EXIT; $(VM) down
 
 test-vm: $(VENV) ## test on virtual machines of both shapes (SHAPE=btrfs or ext4: one of them)
-	@trap '$(FORGET_CONNECTIONS)' EXIT; printf '%s\n' $(or $(SHAPE),btrfs ext4) | xargs --replace --max-procs=2 tests/tools/logged vm-{} pytest --verbose tests/vm --shape {}
+	@trap '$(FORGET_CONNECTIONS)' EXIT; printf '%s\n' $(or $(SHAPE),btrfs ext4) | xargs --replace --max-procs=2 tests/tools/logged vm-{} pytest --verbose --durations 0 --durations-min 10 tests/vm --shape {}
 
 test-ml: $(VENV) ## install the tested set of packages for real on a test host (4.3 GB), train with it, damage and mend it
 	@trap '$(FORGET_CONNECTIONS); tests/hosts/engine down' EXIT; tests/hosts/engine up; pytest --verbose tests/ml

@@ -77,7 +77,10 @@ def _bus(root: Path) -> str:
     if user == 0:
         return "--system"
     bus = root / _USER_BUS.format(user)
-    return f"--address=unix:path={bus}" if bus.exists() else "--user"
+    if not bus.exists():
+        why = "the user's manager runs in a session or by loginctl enable-linger, and has it with dbus-user-session"
+        raise SettingsError(f"there is no {bus}: {why}, from its next start on")
+    return f"--address=unix:path={bus}"
 
 
 def _wait_for(unit: str) -> None:

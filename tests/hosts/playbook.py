@@ -69,7 +69,8 @@ class Site:
                     # A role that several others have is skipped when it comes again.
                     if name not in results[host] or not result.get("skipped"):
                         results[host][name] = result
-        messages = [r["msg"] for tasks in results.values() for r in tasks.values() if r.get("failed") and "msg" in r]
+        tried = [r for tasks in results.values() for task in tasks.values() for r in (task, *task.get("results", ()))]
+        messages = [r["msg"] for r in tried if r.get("failed") and "msg" in r]
         return Run(done.returncode, "\n".join(map(str, messages)), results)
 
     def kill_when(self, condition: Callable[[], bool], *arguments: str) -> bool:

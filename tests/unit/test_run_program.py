@@ -384,6 +384,7 @@ def test_the_command_has_no_child_but_its_own(runs: Runs) -> None:
 def test_the_machine_stays_awake(runs: Runs, program: str, said: str | None) -> None:
     root = runs.host.root
     runs.host.path("/run/systemd/system").mkdir(parents=True)
+    runs.host.write(f"/run/user/{os.geteuid()}/bus", "")
     runs.program("/bin/systemd-inhibit", program.format(root=root))
     runs.program("/bin/busctl", "#!/bin/sh\necho Call failed: no such bus >&2\nexit 1\n")
     runs.environment["PATH"] = f"{root}/bin:{os.environ['PATH']}"
@@ -432,6 +433,7 @@ def test_a_very_long_command(open_host: Host) -> None:
     """With more words than one argument of a program, or one message to the journal, can hold."""
     runs = Runs(open_host)
     open_host.path("/run/systemd/system").mkdir(parents=True)
+    open_host.write(f"/run/user/{os.geteuid()}/bus", "")
     for name in ("busctl", "systemd-inhibit"):
         runs.program(f"/bin/{name}", "#!/bin/sh\necho not here >&2\nexit 1\n")
     runs.environment["PATH"] = f"{open_host.path('/bin')}:{os.environ['PATH']}"

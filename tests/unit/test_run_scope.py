@@ -45,9 +45,7 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda number: monkeypatch.setattr(os, "geteuid", lambda: number)
 
 
-@pytest.mark.parametrize(
-    ("user", "bus"), [(0, "--system"), (1000, "--address=unix:path={root}/run/user/1000/bus"), (1001, "--user")]
-)
+@pytest.mark.parametrize(("user", "bus"), [(0, "--system"), (1000, "--address=unix:path={root}/run/user/1000/bus")])
 def test_a_scope(
     host: Host, monkeypatch: pytest.MonkeyPatch, as_user: Callable[[int], None], user: int, bus: str
 ) -> None:
@@ -64,6 +62,14 @@ def test_a_scope(
     assert f" PIDs au 1 {os.getpid()} " in words
     assert asked[-1] == "0"
     assert next(moves, "waited for") == "waited for"
+
+
+def test_a_user_whose_manager_has_no_bus(host: Host, as_user: Callable[[int], None]) -> None:
+    as_user(1000)
+    commands = Commands(Output(0))
+    with pytest.raises(SettingsError, match=r"^there is no .*/run/user/1000/bus: .*dbus-user-session"):
+        enter_scope("a", "Training run: true", commands, host.root)
+    assert commands.asked == []
 
 
 def test_a_long_command_has_a_short_description(monkeypatch: pytest.MonkeyPatch) -> None:
