@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 CHECKOUT = Path(__file__).parents[3]
-GOOD = yaml.safe_load((Path(__file__).parents[1] / "variables.yml").read_text())["good_kernel"]
 DRIVER = {"nvidia_driver_source": "debian", "nvidia_driver_branch": "550", "nvidia_driver_profile": "compute"}
 LOG = "/var/lib/dkms/nvidia-current-open/550.163.01/build/make.log"
 ADVANCED = "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux"
@@ -25,17 +24,21 @@ def kernel_of(facts, release):
     return next(kernel for kernel in facts["kernels"] if kernel["kernel"] == release)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _archive_has_a_good_kernel(hosts):
-    if not hosts["debian13"].file(f"/boot/vmlinuz-{GOOD}").exists:
-        pytest.skip(f"Debian's archive has no {GOOD} any more: name another good_kernel in variables.yml")
+@pytest.fixture(scope="module")
+def kernels(hosts):
+    """One that the driver builds for, and a newer one."""
+    kernels = hosts["debian13"].check_output("ls /boot | sed -n 's/^vmlinuz-//p' | sort --version-sort").splitlines()
+    assert len(kernels) == 2
+    return kernels
 
 
 @pytest.fixture(scope="module")
-def newest(hosts):
-    kernels = hosts["debian13"].check_output("ls /boot | sed -n 's/^vmlinuz-//p' | sort --version-sort").splitlines()
-    assert len(kernels) == 2
-    assert kernels[0] == GOOD
+def good(kernels):
+    return kernels[0]
+
+
+@pytest.fixture(scope="module")
+def newest(kernels):
     return kernels[1]
 
 
@@ -46,9 +49,9 @@ def failed_build(hosts, newest):
     return hosts["debian13"].run(command)
 
 
-def test_the_kernel_that_was_built_for_is_good(host):
+def test_the_kernel_that_was_built_for_is_good(host, good):
     facts = read_facts(host)
-    kernel = kernel_of(facts, GOOD)
+    kernel = kernel_of(facts, good)
     assert facts["library_version"] == "550.163.01"
     assert kernel["good"], kernel
     assert (kernel["version"], kernel["flavour"], kernel["headers"]) == ("550.163.01", "open", True)
@@ -58,7 +61,7 @@ def test_the_kernel_that_was_built_for_is_good(host):
         assert host.file(module["file"]).size > 0
 
 
-def test_a_kernel_without_headers_is_broken_although_apt_said_nothing(host, newest):
+def test_a_kernel_without_headers_is_broken_although_apt_said_nothing(host, good, newest):
     host.check_output("dpkg --audit | wc --bytes | grep -qx 0")
     facts = read_facts(host)
     why = f"it has no NVIDIA module: its headers are missing: install linux-headers-{newest}"
@@ -67,7 +70,7 @@ def test_a_kernel_without_headers_is_broken_although_apt_said_nothing(host, newe
     assert facts["reboot_safe"] is False
     assert facts["reasons"] == [
         f"{newest}, which boots next (GRUB boots 'Debian GNU/Linux' (saved_entry in grubenv)): {why}",
-        f"{GOOD} would do: mend the kernel that boots next, or let that one boot",
+        f"{good} would do: mend the kernel that boots next, or let that one boot",
     ]
 
 
@@ -79,55 +82,55 @@ def test_the_role_refuses_a_kernel_that_its_table_knows_not_to_build(site, newes
     assert newest in refused.errors
 
 
-def test_initramfs_of_the_older_kernel_is_brought_up_to_date(host, newest):
+def test_initramfs_of_the_older_kernel_is_brought_up_to_date(host, good, newest):
     """Packages regenerated the newest kernel's alone, after the driver had changed modprobe's configuration."""
     reported, made, again = (
         host.ansible("mlrig.workstation.initramfs", check=check, become=True) for check in (True, False, False)
     )
     assert [(record["id"], record["action"]) for record in reported["settings"]] == [
-        (f"/boot/initrd.img-{GOOD}", "changed"),
+        (f"/boot/initrd.img-{good}", "changed"),
         (f"/boot/initrd.img-{newest}", "none"),
     ]
     assert reported["settings"][0]["actual"].startswith("older than /etc/")
     assert made["settings"] == reported["settings"]
     assert not again["changed"]
-    assert "etc/modprobe.d/nvidia-blacklists-nouveau.conf" in host.check_output(f"lsinitramfs /boot/initrd.img-{GOOD}")
+    assert "etc/modprobe.d/nvidia-blacklists-nouveau.conf" in host.check_output(f"lsinitramfs /boot/initrd.img-{good}")
 
 
-def test_a_build_that_fails_leaves_a_broken_kernel(host, newest, failed_build):
+def test_a_build_that_fails_leaves_a_broken_kernel(host, good, newest, failed_build):
     assert failed_build.rc == 100
     assert f"Error! Bad return status for module build on kernel: {newest} (x86_64)" in failed_build.stdout
-    assert f"nvidia-current-open/550.163.01, {GOOD}, x86_64: installed" == host.check_output("dkms status")
+    assert f"nvidia-current-open/550.163.01, {good}, x86_64: installed" == host.check_output("dkms status")
     facts = read_facts(host)
     [problem] = kernel_of(facts, newest)["problems"]
     assert problem.startswith("it has no NVIDIA module: its build failed: nvidia/nv-pci.c:")
     assert problem.endswith(f"({LOG})")
-    assert kernel_of(facts, GOOD)["good"]
+    assert kernel_of(facts, good)["good"]
 
 
 @pytest.mark.usefixtures("failed_build")
-def test_a_reboot_is_safe_only_into_the_good_kernel(host, newest):
+def test_a_reboot_is_safe_only_into_the_good_kernel(host, good, newest):
     for command, following in (
         (f"grub-set-default '{ADVANCED} {newest}'", newest),
-        (f"grub-set-default '{ADVANCED} {GOOD}'", GOOD),
+        (f"grub-set-default '{ADVANCED} {good}'", good),
         (f"grub-reboot '{ADVANCED} {newest}'", newest),
-        ("grub-editenv - unset next_entry", GOOD),
+        ("grub-editenv - unset next_entry", good),
         ("grub-editenv - unset saved_entry", newest),
-        ("echo 'GRUB_DEFAULT=\"1>2\"' >> /etc/default/grub && update-grub", GOOD),
+        ("echo 'GRUB_DEFAULT=\"1>2\"' >> /etc/default/grub && update-grub", good),
     ):
         host.check_output(command)
         facts = read_facts(host)
         assert facts["next"]["kernel"] == following, command
-        assert facts["reboot_safe"] is (following == GOOD), command
+        assert facts["reboot_safe"] is (following == good), command
 
 
 @pytest.mark.usefixtures("failed_build")
-def test_an_empty_module_is_found(host):
-    file = kernel_of(read_facts(host), GOOD)["modules"][3]["file"]
-    host.check_output(f"mv {file} /root/kept && : > {file} && depmod {GOOD}")
-    assert kernel_of(read_facts(host), GOOD)["problems"] == ["nvidia_uvm is empty"]
-    host.check_output(f"mv /root/kept {file} && depmod {GOOD}")
-    assert kernel_of(read_facts(host), GOOD)["good"]
+def test_an_empty_module_is_found(host, good):
+    file = kernel_of(read_facts(host), good)["modules"][3]["file"]
+    host.check_output(f"mv {file} /root/kept && : > {file} && depmod {good}")
+    assert kernel_of(read_facts(host), good)["problems"] == ["nvidia_uvm is empty"]
+    host.check_output(f"mv /root/kept {file} && depmod {good}")
+    assert kernel_of(read_facts(host), good)["good"]
 
 
 @pytest.mark.usefixtures("failed_build")
